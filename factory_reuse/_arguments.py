@@ -1,0 +1,36 @@
+"""A mistyped keyword argument is the same error on a hit as on a miss."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from factory.alchemy import SQLAlchemyModelFactory
+from sqlalchemy.orm import Mapper, decl_base
+
+
+def check_arguments(factory: Any, mapper: Mapper[Any], names: Iterable[str]) -> None:
+    """Refuse passed names that the model's constructor would refuse, were the row not there.
+
+    A constructor or a hook of the project's own may take any name, so there nothing is refused.
+
+    Raises:
+        TypeError: as SQLAlchemy's default constructor raises it.
+    """
+    unknown = [name for name in names if not hasattr(mapper.class_, name)]
+    if (
+        unknown
+        and mapper.class_manager.original_init is decl_base._declarative_constructor
+        and has_stock(factory, "_adjust_kwargs", "_create", "_save")
+    ):
+        raise TypeError(
+            f"{unknown[0]!r} is an invalid keyword argument for {mapper.class_.__name__}"
+        )
+
+
+def has_stock(factory: Any, *hooks: str) -> bool:
+    """Whether the factory has factory_boy's own methods of these names."""
+    return all(
+        getattr(getattr(factory, hook, None), "__func__", None)
+        is getattr(SQLAlchemyModelFactory, hook).__func__
+        for hook in hooks
+    )

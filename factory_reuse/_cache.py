@@ -1,0 +1,214 @@
+"""The rows a transaction has seen: held, checked on every answer, let go at its end."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Final, Hashable
+
+from sqlalchemy import event, inspect
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Session
+from typing_extensions import final
+
+from ._columns import MappedColumn
+from ._session import begin_for_real
+from ._values import MISSING, freeze
+
+#: Entries per session. The oldest goes first; losing one costs a query, never a wrong answer.
+LIMIT: Final = 10_000
+
+_INFO_KEY: Final = "factory_reuse"
+
+#: Statements that change no row that a query could find.
+_HARMLESS: Final = ("SELECT", "SAVEPOINT", "RELEASE")
+
+
+def session_cache(session: Session) -> SessionCache:
+    """Return the session's cache, made and wired to its events at the first call."""
+    cache = session.info.get(_INFO_KEY)
+    if cache is None:
+        cache = session.info[_INFO_KEY] = SessionCache()
+        cache.listen(session)
+    found: SessionCache = cache
+    return found
+
+
+@final
+class SessionCache:
+    """Token to object, for one transaction of one session.
+
+    The strong references matter: the session's identity map is weak, so an object that the caller
+    dropped would be collected between two calls, and the second would pay a query.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, _Entry] = {}
+        self._unenforced: dict[Hashable, set[Hashable]] = {}
+        self._connections: dict[Connection, Any] = {}
+        self._flushing = False
+        #: What the flush under way, or the one that just failed, was to insert.
+        self.inserting: list[Any] = []
+
+    def get(self, session: Session, token: Hashable) -> Any | None:
+        """Return the object for the token, if a query would find it now."""
+        entry = self._entries.get(token)
+        if entry is None:
+            return None
+        obj = entry.obj
+        if obj in session and obj not in session.deleted and entry.unchanged():
+            return obj
+        del self._entries[token]
+        return None
+
+    def put(
+        self,
+        session: Session,
+        token: Hashable,
+        obj: Any,
+        columns: tuple[MappedColumn, ...],
+        *,
+        enforced: bool,
+    ) -> None:
+        """Remember that the object answers the token.
+
+        Args:
+            columns: those whose change makes the answer wrong.
+            enforced: whether the database keeps a second row with this key out. If not, an INSERT
+                may make the key ambiguous, and the answer is dropped.
+        """
+        entry = _Entry(obj, columns)
+        if not session.in_transaction() or not entry.checkable():
+            return
+        self._watch(session.connection(bind_arguments={"mapper": inspect(obj).mapper}))
+        if len(self._entries) >= LIMIT:
+            oldest = next(iter(self._entries))
+            del self._entries[oldest]
+            for tokens in self._unenforced.values():
+                tokens.discard(oldest)
+        self._entries[token] = entry
+        if not enforced:
+            self._unenforced.setdefault(inspect(obj).mapper.base_mapper, set()).add(token)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._unenforced.clear()
+
+    def listen(self, session: Session) -> None:
+        """Follow the session's transactions and flushes."""
+        event.listen(session, "after_begin", self._on_begin)
+        event.listen(session, "after_transaction_end", self._on_transaction_end)
+        event.listen(session, "after_soft_rollback", self._on_rollback)
+        event.listen(session, "before_flush", self._on_flush)
+        event.listen(session, "after_flush", self._on_flushed)
+
+    def _watch(self, connection: Connection) -> None:
+        # The connection sees every statement, those that go past the ORM's events too: Core,
+        # bulk methods, session.connection().execute(). It may outlive a session that nobody
+        # closed, so it must not hold what the session held.
+        if connection in self._connections:
+            return
+        cache, watched = weakref.ref(self), weakref.ref(connection)
+
+        def on_statement(
+            executing: Connection,
+            cursor: Any,
+            statement: str,
+            parameters: Any,
+            context: Any,
+            executemany: bool,
+        ) -> None:
+            alive = cache()
+            if alive is not None and executing is watched():
+                alive._on_statement(statement)
+
+        target: Any = connection
+        try:
+            event.listen(target, "before_cursor_execute", on_statement)
+        except InvalidRequestError:
+            # SQLAlchemy 1.4 takes no listeners on a connection of an engine with options.
+            target = connection.engine
+            event.listen(target, "before_cursor_execute", on_statement)
+        self._connections[connection] = weakref.finalize(
+            self, event.remove, target, "before_cursor_execute", on_statement
+        )
+        self._connections[connection].atexit = False
+
+    def _on_statement(self, statement: str) -> None:
+        verb = statement.lstrip()[:9].upper()
+        # A flush inserts objects of its own, which change nothing for those already here.
+        if verb.startswith(_HARMLESS) or (self._flushing and verb.startswith("INSERT")):
+            return
+        self.clear()
+
+    def _on_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
+        # The caller's own SAVEPOINT comes next, as the first statement of the transaction.
+        if transaction.parent is None and session.in_nested_transaction():
+            begin_for_real(connection)
+
+    def _on_transaction_end(self, session: Session, transaction: Any) -> None:
+        if transaction.parent is not None:
+            return
+        self.clear()
+        self.inserting = []
+        for stop_watching in self._connections.values():
+            stop_watching()
+        self._connections.clear()
+
+    def _on_rollback(self, session: Session, previous: Any) -> None:
+        self._flushing = False
+        self.clear()
+
+    def _on_flush(self, session: Session, context: Any, instances: Any) -> None:
+        self._flushing = True
+        self.inserting = sorted(session.new, key=lambda obj: inspect(obj).insert_order)
+
+    def _on_flushed(self, session: Session, context: Any) -> None:
+        self._flushing = False
+        for obj in self.inserting:
+            for token in self._unenforced.pop(inspect(obj).mapper.base_mapper, ()):
+                self._entries.pop(token, None)
+        self.inserting = []
+
+
+@final
+class _Entry:
+    """An object, and the attribute values by which it was found."""
+
+    __slots__ = ("columns", "obj", "seen", "state")
+
+    def __init__(self, obj: Any, columns: tuple[MappedColumn, ...]) -> None:
+        self.obj = obj
+        self.state = inspect(obj)
+        self.columns = columns
+        loaded = self.state.dict
+        self.seen = tuple(
+            (
+                loaded.get(column.attribute, MISSING),
+                tuple(loaded.get(name, MISSING) for name, _ in column.related),
+            )
+            for column in columns
+        )
+
+    def checkable(self) -> bool:
+        """Whether a later change would be noticed."""
+        pending = self.state.committed_state
+        return all(
+            (own is not MISSING or any(name in pending for name, _ in column.related))
+            and (own is MISSING or freeze(own) is not None)
+            for column, (own, _) in zip(self.columns, self.seen)
+        )
+
+    def unchanged(self) -> bool:
+        """Whether the object still has the values: not expired, not set anew."""
+        loaded, pending = self.state.dict, self.state.committed_state
+        for column, (own, related) in zip(self.columns, self.seen):
+            value = loaded.get(column.attribute, MISSING)
+            if value is not own and (value is MISSING or freeze(value) != freeze(own)):
+                return False
+            for (name, _), parent in zip(column.related, related):
+                # Loading a parent changes nothing; setting another one does.
+                if name in pending and loaded.get(name, MISSING) is not parent:
+                    return False
+        return True

@@ -1,0 +1,288 @@
+"""A mapped column, the names by which a factory reaches it, and the value an object has in it."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping
+
+from sqlalchemy import Column, inspect, literal_column
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.exc import UnmappedColumnError
+from sqlalchemy.orm.interfaces import MANYTOONE
+from sqlalchemy.sql.elements import ClauseElement
+from typing_extensions import final
+
+from ._values import MISSING, Call, Unsaved, coerce
+from .errors import MismatchError
+
+
+@final
+class MappedColumn:
+    """One column of a model.
+
+    Attributes:
+        column: the table's column.
+        attribute: the mapped attribute's name (``Column("a_col")`` mapped as ``a`` is ``a``).
+        direct: the names under which a factory may give the value itself: the attribute, its
+            synonyms and hybrids, and the public name of a private attribute (``_username``).
+        related: many-to-one relationships that write the column at the flush, each with the
+            parent's column that they copy.
+    """
+
+    __slots__ = ("attribute", "column", "direct", "mapper", "primary_key", "related")
+
+    def __init__(self, mapper: Mapper[Any], column: Column[Any]) -> None:
+        self.mapper = mapper
+        self.column = column
+        self.attribute: str = mapper.get_property_by_column(column).key
+        self.primary_key = any(column is part for part in mapper.primary_key)
+        self.direct = tuple(_direct_names(mapper, column, self.attribute))
+        self.related: tuple[tuple[str, Any], ...] = tuple(
+            (relationship.key, source)
+            for relationship in mapper.relationships
+            if relationship.direction is MANYTOONE and not relationship.viewonly
+            for source, target in relationship.synchronize_pairs
+            if target is column
+        )
+
+    def names(self) -> tuple[str, ...]:
+        """All names under which a call may give a value for the column."""
+        return self.direct + tuple(name for name, _ in self.related)
+
+    def available(self, call: Call) -> bool:
+        """Whether the value can be known before the INSERT."""
+        return any(call.has(name) for name in self.names()) or self._default() is not MISSING
+
+    def explicit(self, call: Call) -> bool:
+        """Whether the caller passed a value for the column."""
+        return any(call.explicit(name) for name in self.names())
+
+    def given(self, call: Call) -> Any:
+        """Return the value the new row would get, evaluated once; ``MISSING`` if unknown.
+
+        A relationship's value goes before that of its foreign-key column, since it is what the
+        flush writes; unless the caller passed the column, and not the relationship.
+
+        Raises:
+            MismatchError: the caller passed a relationship and another foreign key.
+        """
+        direct = _preferred(call, self.direct)
+        related = _preferred(call, [name for name, _ in self.related])
+        value: Any = MISSING
+        if related is not None and self.overrides(call) is None:
+            value = self.parent_value(call.value(related), related)
+            self._check_others(call, related, value)
+        if direct is not None and (value is MISSING or call.explicit(direct)):
+            own = self._own_value(call, direct)
+            if value is MISSING:
+                return self._or_default(own)
+            known = value.known if isinstance(value, Unsaved) else value
+            if own is not None and own is not MISSING and own != known:
+                raise self._disagreement(call, {direct: own, str(related): value})
+        return self._or_default(value)
+
+    def _check_others(self, call: Call, related: str, value: Any) -> None:
+        """Refuse another passed relationship that writes another value here."""
+        for name, _ in self.related:
+            if name != related and call.explicit(name):
+                other = self.parent_value(call.value(name), name)
+                if other is not MISSING and other != value:
+                    raise self._disagreement(call, {related: value, name: other})
+
+    def _disagreement(self, call: Call, values: Mapping[str, Any]) -> MismatchError:
+        model = self.mapper.class_.__name__
+        shown = " and ".join(f"{name} gives {value!r}" for name, value in values.items())
+        return MismatchError(
+            f"{call.factory} ({model}) was called with values that disagree on "
+            f"{self.attribute}: {shown}. Pass one of the two.",
+            factory=call.factory,
+            model=model,
+            values=values,
+        )
+
+    def made(self, call: Call) -> bool:
+        """Whether the value comes from a SubFactory that has to run for it."""
+        related = _preferred(call, [name for name, _ in self.related])
+        return related is not None and self.overrides(call) is None and call.makes(related)
+
+    def overrides(self, call: Call) -> str | None:
+        """Return the relationship that a passed foreign-key value takes the place of, if any."""
+        direct = _preferred(call, self.direct)
+        related = _preferred(call, [name for name, _ in self.related])
+        if direct is None or related is None or call.explicit(related):
+            return None
+        value = call.value(direct) if call.explicit(direct) else None
+        return None if value is None or value is MISSING else related
+
+    def inserted(self, call: Call) -> Any:
+        """Return what the row will hold after the INSERT, as far as that can be told before it.
+
+        Beyond :meth:`given`, that is NULL for a column that nothing fills, and the SQL of a
+        server default.
+        """
+        value = self.given(call)
+        if value is not MISSING and value is not None:
+            return value
+        return self._unfilled()
+
+    def foreseeable(self, call: Call) -> bool:
+        """Whether :meth:`inserted` will know the value."""
+        return self.available(call) or self._unfilled() is not MISSING
+
+    def _unfilled(self) -> Any:
+        """Return what the column gets when the INSERT leaves it out."""
+        column = self.column
+        if column.server_default is not None:
+            return _server_default(column)
+        filled = column.default is not None or (
+            self.primary_key and column.autoincrement in (True, "auto")
+        )
+        return MISSING if filled else None
+
+    def current(self, obj: Any) -> Any:
+        """Return the value that ``obj`` has or will have once flushed; loads nothing."""
+        state = inspect(obj)
+        loaded = state.dict
+        for name, source in self.related:
+            if name in loaded and name in state.committed_state:
+                return self._from_parent(loaded[name], source)
+        value = loaded.get(self.attribute, MISSING)
+        if state.key is not None:
+            return self._identity(state) if value is MISSING else value
+        if value is MISSING and self.column.default is None:
+            return None
+        return self._or_default(value)
+
+    def parent_value(self, parent: Any, name: str) -> Any:
+        """Return what the flush writes here for a parent given through the relationship."""
+        return self._from_parent(parent, dict(self.related)[name])
+
+    def changed(self, obj: Any) -> bool:
+        """Whether the object has a value for the column that is not flushed yet."""
+        pending = inspect(obj).committed_state
+        return self.attribute in pending or any(name in pending for name, _ in self.related)
+
+    def normalised(self, name: str, value: Any) -> Any:
+        """Return ``value`` as the model would hold it: its validator or setter has the last word.
+
+        They run on a blank instance that gets this one attribute and is thrown away. What needs
+        more than that to run is left to the INSERT.
+        """
+        if name in self.mapper.validators or name != self.attribute:
+            blank = self.mapper.class_manager.new_instance()
+            try:
+                setattr(blank, name, value)
+            except Exception:  # whatever user code raises, the INSERT will raise it too
+                return value
+            return inspect(blank).dict.get(self.attribute, value)
+        return value
+
+    def _own_value(self, call: Call, name: str) -> Any:
+        value = call.value(name)
+        if value is MISSING or value is None:
+            return value
+        if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+            return MISSING  # computed by the server
+        return coerce(self.column.type, self.normalised(name, value))
+
+    def _or_default(self, value: Any) -> Any:
+        # SQLAlchemy leaves a None out of the INSERT where the column has a default.
+        default = self._default() if value is MISSING or value is None else MISSING
+        return value if default is MISSING else default
+
+    def _default(self) -> Any:
+        default: Any = self.column.default
+        if self.column is self.mapper.polymorphic_on:
+            return self.mapper.polymorphic_identity
+        if self.primary_key or default is None or not default.is_scalar:
+            return MISSING
+        return default.arg
+
+    def _identity(self, state: Any) -> Any:
+        for part, value in zip(self.mapper.primary_key, state.identity):
+            if part is self.column:
+                return value
+        return MISSING
+
+    def _from_parent(self, parent: Any, source: Any) -> Any:
+        if parent is None or parent is MISSING:
+            return parent
+        state = inspect(parent, raiseerr=False)
+        if state is None or not hasattr(state, "committed_state"):
+            return MISSING  # no mapped object: SQLAlchemy will say so
+        attribute = state.mapper.get_property_by_column(source).key
+        if state.key is None:
+            return Unsaved(parent, state.dict.get(attribute, MISSING))
+        if attribute in state.dict:
+            return state.dict[attribute]
+        for part, value in zip(state.mapper.primary_key, state.identity):
+            if part is source:
+                return value
+        return getattr(parent, attribute)
+
+
+def mapped_column(mapper: Mapper[Any], column: Any) -> MappedColumn | None:
+    """Return the model's view of a table column, or ``None`` when it is none, or not mapped."""
+    if not isinstance(column, Column):
+        return None
+    # Kept with the class, to go when it goes: a weak dictionary would be kept alive by its values.
+    known = mapper.class_manager.info.setdefault("factory_reuse.columns", {})
+    if column not in known:
+        own = _own_column(mapper, column)
+        try:
+            known[column] = None if own is None else MappedColumn(mapper, own)
+        except UnmappedColumnError:
+            known[column] = None
+    found: MappedColumn | None = known[column]
+    return found
+
+
+def _own_column(mapper: Mapper[Any], column: Column[Any]) -> Any:
+    """Return the table's column itself for one out of an ORM expression, which is a copy."""
+    tables = [table for table in mapper.tables if str(table) == str(column.table)]
+    return tables[0].c.get(column.key) if tables else None
+
+
+def _direct_names(mapper: Mapper[Any], column: Column[Any], attribute: str) -> Iterator[str]:
+    yield attribute
+    for name, synonym in mapper.synonyms.items():
+        if synonym.name == attribute:
+            yield name
+    for name, descriptor in mapper.all_orm_descriptors.items():
+        # One without a setter cannot be given; and reading it on the class runs the project's code,
+        # which may do anything there, loop forever included.
+        settable = isinstance(descriptor, hybrid_property) and descriptor.fset is not None
+        if settable and hybrid_column(mapper, name) is column:
+            yield name
+    public = attribute.lstrip("_")
+    if public != attribute and public not in mapper.all_orm_descriptors:
+        yield public
+
+
+def hybrid_column(mapper: Mapper[Any], name: str) -> Column[Any] | None:
+    """Return the table column that a hybrid stands for in SQL, or ``None``."""
+    try:
+        element = getattr(mapper.class_, name).__clause_element__()
+    except Exception:  # a hybrid without an SQL side may raise anything on the class
+        return None
+    if not isinstance(element, Column):
+        return None
+    return next((column for column in mapper.columns if column.shares_lineage(element)), None)
+
+
+def _preferred(call: Call, names: Any) -> str | None:
+    """Return the name the caller passed, else the first that the factory gives."""
+    return next(
+        (name for name in names if call.explicit(name)),
+        next((name for name in names if call.has(name)), None),
+    )
+
+
+def _server_default(column: Column[Any]) -> Any:
+    argument = getattr(column.server_default, "arg", None)
+    if argument is None:  # Computed, Identity, FetchedValue: only the server knows
+        return MISSING
+    if isinstance(argument, str):
+        quoted = argument.replace("'", "''")
+        return literal_column(f"'{quoted}'")
+    return argument

@@ -1,0 +1,204 @@
+"""An INSERT that may be refused: one SAVEPOINT around it, and what follows when it is."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any, Callable, Final, Iterator, Sequence, TypeVar
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.exc import FlushError
+from typing_extensions import final
+
+from ._cache import session_cache
+from ._keys import Key
+from ._session import begin_for_real
+from .errors import RaceLostError
+
+T = TypeVar("T")
+
+
+def insert(
+    session: Session,
+    mapper: Mapper[Any],
+    make: Callable[[], T],
+    reread: Callable[[list[Any]], T | None],
+    is_visible: Callable[[list[Any]], bool],
+    *,
+    keys: Sequence[Key],
+    factory: str,
+) -> T:
+    """Return what ``make`` returns, or the row because of which its INSERT was refused.
+
+    Args:
+        make: builds and adds the instance; it may flush, and may commit.
+        reread: looks the row up again, given the instances that the failed flush was to insert.
+        is_visible: whether there is a row with the key that is just not to be reused.
+
+    Raises:
+        RaceLostError: the row is there, but this transaction's snapshot cannot show it.
+        Exception: what ``make`` raised, untouched, when no row explains it. In each case the
+            failed INSERT alone is undone.
+    """
+    cache = session_cache(session)  # it notes what a flush is about to insert
+    scope = _Savepoint(session, mapper)
+    cache.inserting = []
+    try:
+        made = make()
+        scope.release()
+    except BaseException as error:
+        failed, cache.inserting = cache.inserting, []
+        scope.roll_back(error)
+        deadlock = _deadlock(error)
+        if deadlock is not None and deadlock is not error:
+            raise deadlock from error  # not that there was no SAVEPOINT left to go back to
+        if not isinstance(error, Exception) or not _is_refused(error):
+            raise
+        try:
+            with savepoint(session, mapper):
+                winner = reread(failed)
+        except DBAPIError:
+            # A locking read of a row newer than the snapshot is an error on PostgreSQL (40001).
+            raise _lost(factory, mapper, error) from error
+        if winner is not None:
+            return winner
+        if _is_unseen(session, mapper, keys, error) and not is_visible(failed):
+            raise _lost(factory, mapper, error) from error
+        raise
+    return made
+
+
+@contextlib.contextmanager
+def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
+    """Flush the block's changes inside a SAVEPOINT; if they are refused, undo them alone."""
+    scope = _Savepoint(session, mapper)
+    try:
+        yield
+        scope.release()
+    except BaseException as error:
+        scope.roll_back(error)
+        raise
+
+
+@final
+class _Savepoint:
+    """A SAVEPOINT of the session; in driver autocommit, where there can be none, a plain flush."""
+
+    def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
+        self._session = session
+        # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
+        session.flush()
+        self._connection = session.connection(bind_arguments={"mapper": mapper})
+        self._nested: Any = None
+        self._outer = session.get_transaction()
+        if not self._connection._is_autocommit_isolation():
+            begin_for_real(self._connection)
+            self._nested = session.begin_nested()
+
+    def release(self) -> None:
+        """Flush, and keep what was done since."""
+        if self._nested is None:
+            self._session.flush()
+        elif self._is_open():
+            self._nested.commit()
+        elif self._session.get_transaction() is self._outer:
+            # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
+            self._session.commit()
+
+    def roll_back(self, error: BaseException) -> None:
+        """Undo what was done since, and no more."""
+        try:
+            if self._nested is None:
+                self._session.rollback()
+            elif self._is_open():
+                self._nested.rollback()
+            lost = _deadlock(error) is not None
+        except DBAPIError:
+            lost = True
+        # The connection is gone, or the server has ended the transaction. The caller gets the
+        # error that came first; and a session that lost its work must not commit the rest of it.
+        if lost and not self._connection.closed and not self._connection.invalidated:
+            self._connection.invalidate(error)
+
+    def _is_open(self) -> bool:
+        current = self._session.get_nested_transaction()
+        while current is not None and current is not self._nested:
+            current = current.parent
+        return current is not None
+
+
+def _deadlock(error: BaseException) -> DBAPIError | None:
+    """Return the error by which MariaDB said that it rolled the whole transaction back."""
+    for cause in _causes(error):
+        if isinstance(cause, DBAPIError) and getattr(cause.orig, "args", ())[:1] == (_DEADLOCK,):
+            return cause
+    return None
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether the database refused the row: also in the driver's own words, or SQLAlchemy's."""
+    return any(
+        isinstance(cause, (IntegrityError, FlushError))
+        or any(kind.__name__ == "IntegrityError" for kind in type(cause).__mro__)
+        for cause in _causes(error)
+    )
+
+
+#: MariaDB and MySQL: the server "rolls back the entire transaction" (InnoDB error handling).
+_DEADLOCK: Final = 1213
+_SNAPSHOTS: Final = ("REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
+_UNIQUE_VIOLATION: Final = "23505"  # PostgreSQL manual, appendix A, "PostgreSQL Error Codes"
+
+
+def _is_unseen(
+    session: Session, mapper: Mapper[Any], keys: Sequence[Key], error: Exception
+) -> bool:
+    """Whether the refusal names one of the keys, in a transaction that reads a snapshot.
+
+    PostgreSQL checks unique indexes against rows that the snapshot hides, and says so only in the
+    error's fields. What another constraint refused is no race of ours.
+    """
+    for cause in _causes(error):
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        if code == _UNIQUE_VIOLATION:
+            connection = session.connection(bind_arguments={"mapper": mapper})
+            return connection.get_isolation_level() in _SNAPSHOTS and any(
+                _names_key(cause, key) for key in keys
+            )
+    return False
+
+
+def _names_key(cause: Any, key: Key) -> bool:
+    details = getattr(cause, "diag", cause)
+    constraint = getattr(details, "constraint_name", None)
+    if constraint is not None and constraint == key.constraint:
+        return True
+    detail = getattr(details, "message_detail", None) or getattr(details, "detail", None) or ""
+    listed = re.search(r"\(([^()]*)\)=\(", detail)
+    columns = {name.strip(' "') for name in listed.group(1).split(",")} if listed else set()
+    return columns == {column.column.name for column in key.columns}
+
+
+def _lost(factory: str, mapper: Mapper[Any], error: Exception) -> RaceLostError:
+    model = mapper.class_.__name__
+    return RaceLostError(
+        f"{factory}: another transaction inserted the {model}, and the snapshot of this one cannot "
+        "see it. Roll back and run the transaction again, or use READ COMMITTED.",
+        factory=factory,
+        model=model,
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and all those behind it, each once."""
+    seen: list[BaseException] = []
+    waiting: list[tuple[BaseException | None, ...]] = [(error,)]
+    while waiting:
+        for cause in waiting.pop():
+            if cause is None or any(cause is other for other in seen):
+                continue
+            seen.append(cause)
+            yield cause
+            original = getattr(cause, "orig", None)
+            waiting.append((cause.__cause__, cause.__context__, original))

@@ -1,0 +1,340 @@
+"""Keys: read from a model's metadata, or from the names a factory declares."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Iterable, Iterator, Sequence, Tuple
+
+from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.interfaces import MANYTOONE
+from sqlalchemy.sql.elements import ColumnElement, TextClause, UnaryExpression
+from typing_extensions import final
+
+from ._columns import MappedColumn, hybrid_column, mapped_column
+from ._parts import ColumnPart, ExpressionPart, HybridPart, Part, PredicatePart, columns_in
+from ._text import TextExpression
+from ._values import MISSING, Call
+from .errors import UniqueKeyError
+
+Names = Tuple[str, ...]
+
+
+@final
+class Key:
+    """What makes a row the same row: parts that are equal together.
+
+    Attributes:
+        parts: the parts, in the order of the constraint or of ``on``.
+        columns: all columns the parts read.
+        names: the attribute names under which a call may give a part, predicates aside.
+        unique: whether the database itself keeps a second row out.
+        constraint: the constraint's or index's name, where it has one.
+    """
+
+    def __init__(
+        self,
+        mapper: Mapper[Any],
+        parts: Sequence[Part],
+        *,
+        unique: bool,
+        primary: bool = False,
+        constraint: str | None = None,
+    ) -> None:
+        self.mapper = mapper
+        self.parts = tuple(parts)
+        self.columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
+        fields = [part for part in parts if not isinstance(part, PredicatePart)]
+        named = frozenset(name for part in fields for name in part.names())
+        self.names = named | _composites(mapper, self.columns)
+        #: The names whose passed values a row that has the key agrees with.
+        self.settled = named - _wider_relationships(mapper, self.columns)
+        self.unique = unique
+        self.primary = primary
+        self.constraint = constraint
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is columns alone, so that Python can tell which object has the key."""
+        return all(isinstance(part, ColumnPart) for part in self.parts)
+
+    @property
+    def label(self) -> str:
+        """The key's fields, for messages."""
+        return ", ".join(part.label for part in self.parts if not isinstance(part, PredicatePart))
+
+    def available(self, call: Call) -> bool:
+        """Whether the call gives some of the key, and what it will be can be told."""
+        return all(part.available(call) for part in self.parts) and (
+            any(call.has(name) for name in self.names)
+            or any(column.available(call) for column in self.columns)
+        )
+
+    def made(self, call: Call) -> bool:
+        """Whether a SubFactory has to run for the key's values to be known."""
+        return any(column.made(call) for column in self.columns)
+
+    def explicit(self, call: Call) -> int:
+        """How many parts the caller passed."""
+        return sum(part.explicit(call) for part in self.parts)
+
+    def given(self, call: Call) -> tuple[Any, ...] | None:
+        """Return the call's values, one a part; ``None`` when they can identify no row.
+
+        NULLs are distinct (SQL:2023, 4.19.3, "unique null treatment"), so a NULL part matches
+        nothing, unless the constraint says NULLS NOT DISTINCT.
+        """
+        values = []
+        for part in self.parts:
+            value = part.given(call)
+            if value is MISSING or (value is None and not part.nullable):
+                return None
+            values.append(value)
+        return tuple(values)
+
+    def current(self, obj: Any) -> tuple[Any, ...] | None:
+        """Return the object's values, one a part; ``None`` when they can identify no row."""
+        values = []
+        for part in self.parts:
+            value = part.current(obj)
+            if value is MISSING or (value is None and not part.nullable):
+                return None
+            values.append(value)
+        return tuple(values)
+
+    def described(self, obj: Any) -> str:
+        """The key's fields with the object's values, for messages."""
+        values = self.current(obj)
+        if values is None:
+            return self.label
+        return ", ".join(f"{name}={value!r}" for name, value in self.shown(values).items())
+
+    def shown(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values by field, for messages and for an error's ``values``."""
+        return {
+            part.label: value[0] if isinstance(value, tuple) and len(value) == 1 else value
+            for part, value in zip(self.parts, values)
+            if not isinstance(part, PredicatePart)
+        }
+
+
+def inferred_keys(mapper: Mapper[Any], dialect: str) -> tuple[Key, ...]:
+    """Return the keys that the metadata of the model's tables gives, narrowest first.
+
+    Partial indexes depend on the backend, hence ``dialect`` (a name such as ``"sqlite"``).
+    """
+    known = mapper.class_manager.info.setdefault("factory_reuse.keys", {})
+    if dialect not in known:
+        keys = [key for table in mapper.tables for key in _table_keys(mapper, table, dialect)]
+        keys.append(_primary_key(mapper))
+        known[dialect] = tuple(
+            sorted(keys, key=lambda key: (len(key.parts), key.primary, _position(key)))
+        )
+    inferred: tuple[Key, ...] = known[dialect]
+    return inferred
+
+
+def declared_keys(
+    factory: str, mapper: Mapper[Any], on: tuple[Names, ...], dialect: str
+) -> tuple[Key, ...]:
+    """Return the keys that ``on`` names.
+
+    Raises:
+        UniqueKeyError: a name is not an attribute of the model that a row could be found by.
+    """
+    known = mapper.class_manager.info.setdefault("factory_reuse.declared", {})
+    if (on, dialect) not in known:
+        known[on, dialect] = tuple(_declared(factory, mapper, names, dialect) for names in on)
+    declared: tuple[Key, ...] = known[on, dialect]
+    return declared
+
+
+def considered(mapper: Mapper[Any], dialect: str) -> str:
+    """Say in words which keys the model has, for an error message."""
+    return "; ".join(
+        f"{'primary key' if key.primary else 'unique'} ({key.label})"
+        for key in inferred_keys(mapper, dialect)
+    )
+
+
+def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
+    seen = set()
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            nullable = _nulls_not_distinct(constraint)
+            parts = _parts(mapper, table, constraint.columns, nullable)
+            if parts is not None and frozenset(constraint.columns) not in seen:
+                seen.add(frozenset(constraint.columns))
+                yield Key(mapper, parts, unique=True, constraint=_text(constraint.name))
+    for index in table.indexes:
+        if not index.unique:
+            continue
+        parts = _parts(mapper, table, index.expressions, _nulls_not_distinct(index))
+        predicate = _predicate(index, table, dialect)
+        plain = frozenset(index.columns) if predicate is None else None
+        if parts is None or (_all_plain(parts) and plain in seen):
+            continue
+        if predicate is not None:
+            columns = columns_in(predicate, lambda column: mapped_column(mapper, column))
+            if columns is None:
+                continue
+            parts.append(PredicatePart(predicate, columns))
+        elif _all_plain(parts):
+            seen.add(frozenset(index.columns))
+        yield Key(mapper, parts, unique=True, constraint=_text(index.name))
+
+
+def _parts(
+    mapper: Mapper[Any], table: Any, expressions: Iterable[Any], nullable: bool
+) -> list[Part] | None:
+    """Return a part for each element of a constraint, or ``None`` where one is out of reach."""
+    parts: list[Part] = []
+    for expression in expressions:
+        while isinstance(expression, UnaryExpression) and expression.modifier is not None:
+            expression = expression.element  # DESC and NULLS LAST order the index, no more
+        if isinstance(expression, Column):
+            column = mapped_column(mapper, expression)
+            if column is None:
+                return None
+            parts.append(ColumnPart(column, nullable=nullable))
+            continue
+        if isinstance(expression, TextClause):
+            expression = TextExpression.of_value(expression.text, table)
+        if isinstance(expression, ColumnElement):
+            columns = columns_in(expression, lambda column: mapped_column(mapper, column))
+            if not columns:
+                return None
+            parts.append(ExpressionPart(expression, columns))
+        else:
+            return None
+    return parts
+
+
+def _primary_key(mapper: Mapper[Any]) -> Key:
+    columns = [mapped_column(mapper, column) for column in mapper.primary_key]
+    parts: list[Part] = [ColumnPart(column) for column in columns if column is not None]
+    return Key(mapper, parts, unique=True, primary=True)
+
+
+def _declared(factory: str, mapper: Mapper[Any], names: Names, dialect: str) -> Key:
+    parts = [part for name in names for part in _declared_parts(factory, mapper, name)]
+    columns = {column for part in parts for column in part.columns}
+    unique = any(columns >= set(key.columns) for key in inferred_keys(mapper, dialect) if key.plain)
+    return Key(mapper, parts, unique=unique)
+
+
+def _declared_parts(factory: str, mapper: Mapper[Any], name: str) -> Iterator[Part]:
+    descriptor = mapper.all_orm_descriptors.get(name)
+    if name in mapper.synonyms:
+        yield from _declared_parts(factory, mapper, mapper.synonyms[name].name)
+    elif name in mapper.column_attrs:
+        yield _column_attribute(mapper, name)
+    elif name in mapper.relationships:
+        relationship = mapper.relationships[name]
+        if relationship.direction is not MANYTOONE or relationship.viewonly:
+            raise _unusable(factory, mapper, name, "is not a many-to-one relationship")
+        for _, column in relationship.synchronize_pairs:
+            mapped = mapped_column(mapper, column)
+            if mapped is None:
+                raise _unusable(factory, mapper, name, "has a foreign key that is not mapped")
+            yield ColumnPart(mapped)
+    elif descriptor is not None:
+        plain = mapped_column(mapper, hybrid_column(mapper, name))
+        yield _hybrid(factory, mapper, name) if plain is None else ColumnPart(plain)
+    elif f"_{name}" in mapper.column_attrs:
+        yield _column_attribute(mapper, f"_{name}")
+    else:
+        raise _unusable(factory, mapper, name, "is not an attribute of the model")
+
+
+def _column_attribute(mapper: Mapper[Any], name: str) -> Part:
+    element = mapper.column_attrs[name].columns[0]
+    column = mapped_column(mapper, element)
+    if column is not None:
+        return ColumnPart(column)
+    columns = columns_in(element, lambda inner: mapped_column(mapper, inner)) or ()
+    return HybridPart(name, element, columns)
+
+
+def _hybrid(factory: str, mapper: Mapper[Any], name: str) -> Part:
+    try:
+        expression = getattr(mapper.class_, name).__clause_element__()
+    except Exception as error:
+        raise _unusable(factory, mapper, name, "has no SQL expression") from error
+    if not isinstance(expression, ColumnElement):
+        raise _unusable(factory, mapper, name, "is not a single SQL expression")
+    columns = columns_in(expression, lambda column: mapped_column(mapper, column)) or ()
+    return HybridPart(name, expression, columns)
+
+
+def _unusable(factory: str, mapper: Mapper[Any], name: str, reason: str) -> UniqueKeyError:
+    model = mapper.class_.__name__
+    known = [
+        attribute.key
+        for attribute in mapper.attrs
+        if attribute.key != name and getattr(attribute, "direction", MANYTOONE) is MANYTOONE
+    ]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Its attributes: {', '.join(known)}."
+    return UniqueKeyError(
+        f"{factory}: on={name!r} cannot be looked up, since {model}.{name} {reason}. {hint}",
+        factory=factory,
+        model=model,
+        values={"on": name},
+    )
+
+
+def _wider_relationships(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozenset[str]:
+    """Return the relationships of which the key has some of the foreign key's columns, not all."""
+    inside = {column.column for column in columns}
+    names = {name for column in columns for name, _ in column.related}
+    return frozenset(
+        name
+        for name in names
+        if any(target not in inside for _, target in mapper.relationships[name].synchronize_pairs)
+    )
+
+
+def _composites(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozenset[str]:
+    """Return the composite attributes that hold some of the key's columns."""
+    attributes = {column.attribute for column in columns}
+    return frozenset(
+        composite.key
+        for composite in mapper.composites
+        if any(held.key in attributes for held in composite.props)
+    )
+
+
+def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
+    options = index.dialect_options[dialect] if dialect in _PARTIAL else {}
+    where: Any = options.get("where")
+    if hasattr(where, "__clause_element__"):
+        where = where.__clause_element__()
+    if isinstance(where, TextClause):
+        return TextExpression(where.text, table)
+    return TextExpression(where, table) if isinstance(where, str) else where
+
+
+#: Backends with partial indexes; elsewhere SQLAlchemy makes the same index without the predicate.
+_PARTIAL = ("postgresql", "sqlite")
+
+
+def _nulls_not_distinct(constraint: Any) -> bool:
+    """Whether NULLs are equal here: ``postgresql_nulls_not_distinct`` (PostgreSQL 15)."""
+    return bool(constraint.dialect_kwargs.get("postgresql_nulls_not_distinct"))
+
+
+def _all_plain(parts: Iterable[Part]) -> bool:
+    return all(isinstance(part, ColumnPart) for part in parts)
+
+
+def _position(key: Key) -> list[str]:
+    """Order keys of equal width as the table does; constraints come as a set."""
+    order = {
+        column: f"{position:04}" for position, column in enumerate(key.mapper.persist_selectable.c)
+    }
+    return [order.get(column.column, "9999") for column in key.columns]
+
+
+def _text(name: Any) -> str | None:
+    return str(name) if isinstance(name, str) else None

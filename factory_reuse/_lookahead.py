@@ -1,0 +1,276 @@
+"""Keys first, the rest only on a miss: the one module that knows ``factory.builder``.
+
+factory_boy evaluates a factory's declarations in one loop over its declaration set. A
+reuse-enabled factory gives it a set whose first element is a gate. Evaluating the gate evaluates
+the key's fields and looks the row up; if it is there, the loop finds nothing more to evaluate.
+SubFactories go through the same loop, under any parent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Container, Final, Iterator
+
+from factory import enums
+from factory.builder import (
+    BuildStep,
+    DeclarationSet,
+    DeclarationWithContext,
+    Resolver,
+    StepBuilder,
+)
+from factory.declarations import SKIP, LazyFunction, Maybe, SubFactory, Trait
+from factory.declarations import Dict as DictDeclaration
+from factory.declarations import List as ListDeclaration
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper
+from typing_extensions import final
+
+from . import _scope
+from ._lookup import Found
+from ._mismatch import Passed
+from ._resolve import Decision
+from ._values import MISSING, NoParent
+
+#: The gate's name among the declarations: no identifier, so that no declaration can have it.
+GATE: Final = "<reuse>"
+
+#: What a post-generation declaration that did not run leaves in the results.
+SKIPPED: Final = object()
+
+
+@final
+class Run:
+    """One call of a reuse-enabled factory: its decision, and what it led to."""
+
+    def __init__(self, call: StepCall, decision: Decision, found: Found | None) -> None:
+        self.call = call
+        self.decision = decision
+        self.found = found
+
+    def close(self) -> None:
+        """Let go of the row. A build step is a reference cycle, and would keep it until a gc."""
+        del self.call, self.decision, self.found
+
+    @classmethod
+    def of(cls, step: BuildStep) -> Run | None:
+        """Return the step's run; ``None`` when it does not reuse."""
+        run: Run | None = step.attributes.get(GATE)
+        return run
+
+
+@final
+class Declarations(DeclarationSet):
+    """A factory's own declarations; a build step gets a gated copy."""
+
+    def copy(self) -> GatedDeclarations:
+        return GatedDeclarations(self.as_dict())
+
+
+@final
+class GatedDeclarations(DeclarationSet):
+    """The declarations of one call, behind the gate, which it is itself."""
+
+    FACTORY_BUILDER_PHASE = enums.BuilderPhase.ATTRIBUTE_RESOLUTION
+
+    def __init__(self, initial: Any = None) -> None:
+        super().__init__(initial)
+        self._asked: list[tuple[Resolver, BuildStep]] = []
+
+    def __iter__(self) -> Iterator[str]:
+        # Decided after the gate is evaluated, not while: factory_boy's messages list what is being
+        # evaluated, and what was.
+        yield GATE
+        stub, step = self._asked.pop()
+        vars(stub)["_Resolver__values"].pop(GATE)
+        run = self._look_ahead(stub, step)
+        step.attributes[GATE] = run
+        if run is None or run.found is None:
+            yield from super().__iter__()
+
+    def __contains__(self, name: object) -> bool:
+        return name == GATE or super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        if name == GATE:
+            return DeclarationWithContext(GATE, self, {})
+        return super().__getitem__(name)
+
+    def evaluate_pre(self, instance: Resolver, step: BuildStep, overrides: Any) -> None:
+        self._asked.append((instance, step))
+
+    def _look_ahead(self, stub: Resolver, step: BuildStep) -> Run | None:
+        meta = step.builder.factory_meta
+        run: Run | None = None
+        if meta.looks_up(step):
+            run = meta.look_ahead(StepCall(step, stub, self))
+        missing = run is None or run.found is None
+        if missing and (isinstance(step.builder, FindBuilder) or _scope.is_finding()):
+            raise NoParent
+        return run
+
+
+@final
+class PostDeclarations(DeclarationSet):
+    """A factory's own post-generation declarations; a build step gets a guarded copy."""
+
+    def copy(self) -> GuardedPostDeclarations:
+        return GuardedPostDeclarations(self.as_dict())
+
+
+@final
+class GuardedPostDeclarations(DeclarationSet):
+    """The post-generation declarations of one call."""
+
+    def __getitem__(self, name: str) -> Any:
+        declared = super().__getitem__(name)
+        return declared._replace(declaration=PostGuard(name, declared.declaration))
+
+
+@final
+class PostGuard:
+    """Runs a post-generation declaration unless the row was reused and the policy says no."""
+
+    __slots__ = ("_declaration", "_name")
+
+    def __init__(self, name: str, declaration: Any) -> None:
+        self._name = name
+        self._declaration = declaration
+
+    def evaluate_post(self, instance: Any, step: BuildStep, overrides: dict[str, Any]) -> Any:
+        if not step.builder.factory_meta.runs_after(step, self._name):
+            return SKIPPED
+        return self._declaration.evaluate_post(instance=instance, step=step, overrides=overrides)
+
+
+@final
+class StepCall:
+    """What a build step gives, by the names of the model's attributes.
+
+    Explicit is what was passed for this call: keyword arguments, what a parent's SubFactory
+    passes, and what an explicitly enabled Trait sets.
+    """
+
+    def __init__(self, step: BuildStep, stub: Resolver, declarations: GatedDeclarations) -> None:
+        self._meta = step.builder.factory_meta
+        self._stub = stub
+        self._declared: dict[str, Any] = declarations.declarations
+        self._given = self._explicit(step.builder.extras)
+        self._roots = {DeclarationSet.split(name)[0] for name in self._given}
+        self._old_names: dict[str, str] = {new: old for old, new in self._meta.rename.items()}
+
+    @property
+    def factory(self) -> str:
+        name: str = self._meta.factory.__name__
+        return name
+
+    def has(self, name: str) -> bool:
+        source = self._source(name)
+        return (
+            source in self._declared
+            and source not in self._meta.parameters
+            and source not in self._meta.exclude
+            and self._meta.rename.get(source, name) == name
+        )
+
+    def explicit(self, name: str) -> bool:
+        return self._source(name) in self._roots and self.has(name)
+
+    def value(self, name: str) -> Any:
+        value: Any = getattr(self._stub, self._source(name))
+        return MISSING if value is SKIP else value
+
+    def makes(self, name: str) -> bool:
+        return _is_subfactory(self._declared[self._source(name)])
+
+    def replace(self, name: str, parent: Callable[[], Any]) -> None:
+        def evaluate() -> Any:
+            found = parent()
+            return SKIP if found is None else found
+
+        self._declared[self._source(name)] = LazyFunction(evaluate)
+
+    def passes(self, name: str) -> bool:
+        """Whether the caller passed a value to a declaration of this name, of any kind."""
+        return name in self._roots
+
+    def undeclared(self) -> Iterator[str]:
+        """The names the caller passed that the factory does not know, as the model gets them."""
+        known = {*self._meta.pre_declarations, *self._meta.post_declarations}
+        for name in self._roots.difference(known, self._meta.parameters, self._meta.exclude):
+            yield self._meta.rename.get(name, name)
+
+    def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+        for given, value in self._given.items():
+            root, rest = DeclarationSet.split(given)
+            name = self._meta.rename.get(root, root)
+            if not self.has(name) or value is SKIP:
+                continue
+            declared = self._declared[root]
+            if rest:
+                if _is_subfactory(declared) and not _is_declaration(value):
+                    yield Passed((name, *rest.split(enums.SPLITTER)), value)
+            elif getattr(declared, "CAPTURE_OVERRIDES", False):
+                yield Passed((name,), self.value(name))  # a Transformer: what it makes of it
+            elif not _is_declaration(value):
+                yield Passed((name,), value)
+            elif name in evaluate and not isinstance(value, SubFactory):
+                yield Passed((name,), self.value(name))
+
+    def _source(self, name: str) -> str:
+        return self._old_names.get(name, name)
+
+    def _explicit(self, extras: dict[str, Any]) -> dict[str, Any]:
+        """Return the passed values, with those that explicitly enabled Traits set."""
+        given = dict(extras)
+        waiting = list(extras)
+        while waiting:
+            name = waiting.pop()
+            trait = self._meta.parameters.get(name)
+            if isinstance(trait, Trait) and getattr(self._stub, name):
+                for field, value in trait.overrides.items():
+                    if field not in given:
+                        given[field] = value
+                        waiting.append(field)
+        return given
+
+
+@final
+class FindBuilder(StepBuilder):
+    """Looks a row up as a create would, SubFactories included, and makes nothing.
+
+    Raises:
+        NoParent: a create would insert here.
+    """
+
+    def build(self, parent_step: Any = None, force_sequence: Any = None) -> Any:
+        meta = self.factory_meta
+        if not hasattr(meta, "look_ahead") and isinstance(
+            inspect(meta.get_model_class(), raiseerr=False), Mapper
+        ):
+            raise NoParent
+        if force_sequence is None and self.force_init_sequence is None:
+            meta._initialize_counter()
+            force_sequence = meta._counter.seq  # the next create's number, not used up
+        with _scope.finding():
+            return super().build(parent_step=parent_step, force_sequence=force_sequence)
+
+
+def depth_of(step: BuildStep) -> int:
+    """Return how many factories up the call came from: 0 for a direct one."""
+    depth = 0
+    while step.parent_step is not None:
+        step = step.parent_step
+        depth += 1
+    return depth
+
+
+def _is_declaration(value: Any) -> bool:
+    return enums.get_builder_phase(value) is not None
+
+
+def _is_subfactory(declaration: Any) -> bool:
+    if isinstance(declaration, Maybe):  # what a Trait makes of a declaration that it overrides
+        return _is_subfactory(declaration.yes) or _is_subfactory(declaration.no)
+    return isinstance(declaration, SubFactory) and not isinstance(
+        declaration, (DictDeclaration, ListDeclaration)
+    )

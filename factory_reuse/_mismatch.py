@@ -1,0 +1,205 @@
+"""A reused row and the values that the caller passed: what differs, and what is done about it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any, Callable, Final, Iterable, Sequence
+
+from sqlalchemy import inspect
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.interfaces import MANYTOONE
+from typing_extensions import final
+
+from ._columns import MappedColumn, mapped_column
+from ._values import MISSING, Unsaved, same
+from .errors import MismatchError, MismatchWarning
+
+
+@final
+@dataclass(frozen=True)
+class Passed:
+    """A value the caller passed: ``category__name="ZZ"`` has the path ``("category", "name")``."""
+
+    path: tuple[str, ...]
+    value: Any
+
+    @property
+    def name(self) -> str:
+        """The name as the caller writes it."""
+        return "__".join(self.path)
+
+
+@final
+@dataclass(frozen=True)
+class Difference:
+    """A passed value, and the other one that the row has."""
+
+    passed: Passed
+    found: Any
+
+
+def differences(obj: Any, passed: Iterable[Passed], dialect: Dialect) -> list[Difference]:
+    """Return the passed values that the row contradicts.
+
+    What is no attribute of the model (a constructor's own argument) is not compared.
+    """
+    found = []
+    for item in passed:
+        value = _contradiction(obj, item.path, item.value, dialect)
+        if value is not MISSING:
+            found.append(Difference(item, value))
+    return found
+
+
+def settle(
+    obj: Any,
+    contradictions: Sequence[Difference],
+    others: Sequence[Difference],
+    *,
+    policy: str,
+    factory: str,
+    key: str,
+    update: Callable[[Sequence[Difference]], None],
+) -> None:
+    """Apply ``on_mismatch`` to a reused row.
+
+    Args:
+        contradictions: differing values of other keys: an error unless they may be assigned.
+        others: all other differing values.
+        update: assigns the passed values to the row.
+
+    Raises:
+        MismatchError: see :class:`~factory_reuse.MismatchError`.
+    """
+    if policy == "update":
+        if contradictions or others:
+            update([*contradictions, *others])
+    elif contradictions:
+        raise _error(obj, contradictions, factory, key, _KEY_REMEDY)
+    elif others and policy == "raise":
+        raise _error(obj, others, factory, key, _REMEDY.format("'keep' or 'update'"))
+    elif others and policy == "warn":
+        remedy = _REMEDY.format("'keep', 'update' or 'raise'")
+        message = f"{_describe(obj, others, factory, key)} {remedy}"
+        warnings.warn(message, MismatchWarning, stacklevel=_callers_level())
+
+
+_REMEDY: Final = (
+    "Pass the row's value or none, or choose on_mismatch={}, or call it inside no_reuse()."
+)
+_KEY_REMEDY: Final = (
+    "A unique key was passed that the row does not have. Pass the key of one row, "
+    "or choose on_mismatch='update' to change the row."
+)
+
+
+def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect) -> Any:
+    """Return what the object has instead of the value, or ``MISSING`` if nothing speaks for it."""
+    mapper = inspect(obj).mapper
+    name, rest = path[0], path[1:]
+    if rest:
+        if name not in mapper.relationships or mapper.relationships[name].uselist:
+            return MISSING
+        parent = getattr(obj, name)
+        return None if parent is None else _contradiction(parent, rest, value, dialect)
+    if name in mapper.relationships:
+        return _other_relative(obj, mapper.relationships[name], value)
+    column = _column_behind(mapper, name)
+    if column is not None:
+        try:
+            current = getattr(obj, name)
+        except Exception:  # a write-only property: nothing can be said
+            return MISSING
+        type_ = column.column.type
+        if same(type_, dialect, current, value):
+            return MISSING
+        wanted = column.normalised(name, value)
+        if same(type_, dialect, wanted, column.normalised(name, value)) and not same(
+            type_, dialect, getattr(obj, column.attribute), wanted
+        ):
+            return current
+        return MISSING  # equal as the model holds it; or salted, so that nothing can be said
+    if name in mapper.all_orm_descriptors:
+        return _other_value(obj, name, value)
+    return MISSING
+
+
+def _column_behind(mapper: Mapper[Any], name: str) -> MappedColumn | None:
+    for attribute in mapper.column_attrs:
+        column = mapped_column(mapper, attribute.columns[0])
+        if column is not None and name in column.direct:
+            return column
+    return None
+
+
+def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:
+    if relationship.direction is not MANYTOONE:
+        return _other_value(obj, relationship.key, value)
+    state = inspect(obj)
+    if relationship.key in state.dict:
+        current = state.dict[relationship.key]
+        return MISSING if current is value else current
+    # The foreign key tells without loading the parent.
+    columns = [mapped_column(state.mapper, local) for _, local in relationship.synchronize_pairs]
+    known = [column for column in columns if column is not None]
+    wanted = [
+        None if value is None else column.parent_value(value, relationship.key) for column in known
+    ]
+    agree = [getattr(obj, column.attribute) == want for column, want in zip(known, wanted)]
+    if known and all(agree) and not any(isinstance(want, Unsaved) for want in wanted):
+        return MISSING
+    return getattr(obj, relationship.key)
+
+
+def _other_value(obj: Any, name: str, value: Any) -> Any:
+    try:
+        current = getattr(obj, name)
+        if isinstance(value, (list, set, tuple)):  # of a collection, an association proxy
+            items = list(current)
+            equal = len(items) == len(value) and all(item in items for item in value)
+        else:
+            equal = bool(current == value)
+    except Exception:  # a write-only property, or an == that raises: nothing can be said
+        return MISSING
+    return MISSING if equal else current
+
+
+def _error(
+    obj: Any, found: Sequence[Difference], factory: str, key: str, remedy: str
+) -> MismatchError:
+    return MismatchError(
+        f"{_describe(obj, found, factory, key)} {remedy}",
+        factory=factory,
+        model=type(obj).__name__,
+        values={difference.passed.name: difference.passed.value for difference in found},
+        found={difference.passed.name: difference.found for difference in found},
+        instance=obj,
+    )
+
+
+def _describe(obj: Any, found: Sequence[Difference], factory: str, key: str) -> str:
+    passed = ", ".join(f"{item.passed.name}={item.passed.value!r}" for item in found)
+    has = ", ".join(f"{item.passed.name}={item.found!r}" for item in found)
+    return (
+        f"{factory} was called with {passed}, but the {type(obj).__name__} that has the key "
+        f"({key}) has {has}."
+    )
+
+
+_LIBRARIES: Final = ("factory", "factory_reuse", "sqlalchemy")
+
+
+def _callers_level() -> int:
+    """Return the stack level, as seen from the caller of this function, of the user's code."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _LIBRARIES:
+            break
+        frame = frame.f_back
+        level += 1
+    return level

@@ -1,0 +1,258 @@
+"""One call, decided: which key, which row, or a new one."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Container, Iterable, Sequence
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.sql.elements import ColumnElement
+from typing_extensions import Protocol, final
+
+from ._insert import insert, savepoint
+from ._keys import Key
+from ._lookup import Found, Lookup
+from ._mismatch import Difference, Passed, differences, settle
+from ._policy import Policy
+from ._values import Call, NoParent
+from .errors import ReuseError
+
+
+class FactoryCall(Call, Protocol):
+    """A call as the decision sees it: values by name, and the list of those the caller passed."""
+
+    def replace(self, name: str, parent: Callable[[], Any]) -> None:
+        """Let a function give a relationship's value in place of its declaration."""
+        ...
+
+    def passed(self, evaluate: Container[str]) -> Iterable[Passed]:
+        """The values the caller passed; declarations among them only for names in ``evaluate``."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What is decided once per factory and backend.
+
+    Attributes:
+        lazy: whether new objects stay pending; if so nothing here flushes.
+        savepoint: whether the INSERT runs inside a SAVEPOINT.
+        commit: whether the factory commits what it writes.
+    """
+
+    mapper: Mapper[Any]
+    keys: tuple[Key, ...]
+    policy: Policy
+    lazy: bool
+    savepoint: bool
+    commit: bool
+
+
+@final
+class Decision:
+    """The decision for one call.
+
+    First :meth:`find`; if it finds nothing, :meth:`create`; and for a row that was there,
+    :meth:`settle`.
+    """
+
+    def __init__(self, plan: Plan, session: Session, call: FactoryCall) -> None:
+        self.plan = plan
+        self.session = session
+        self.call = call
+        available = [key for key in plan.keys if key.available(call)]
+        #: Whether the call gives the fields of any key at all.
+        self.has_key = bool(available)
+        self._keys = self._ordered(available)
+        self._tried: list[tuple[Key, tuple[Any, ...]]] = []
+        self._lookup = Lookup(
+            session,
+            plan.mapper,
+            where=_expression(plan, call.factory),
+            lazy=plan.lazy,
+            cache=plan.policy.cache,
+            factory=call.factory,
+        )
+
+    def find(self) -> Found | None:
+        """Return the row that the call means, trying one key after the other.
+
+        The key with the most explicitly passed fields goes first, but one that needs a SubFactory
+        to run waits for those that need none: where they find a row that agrees with all passed
+        values, no parent is made in vain. Only the fields of the keys tried are evaluated.
+        """
+        self._take_passed_parents()
+        waiting = [key for key in self._keys if key.made(self.call)]
+        passed_over = None
+        for key in sorted(self._keys, key=waiting.__contains__):
+            found = self._find_by(key)
+            if found is None:
+                continue
+            before = self._keys[: self._keys.index(key)]
+            if not any(map(waiting.__contains__, before)) or not self._differences(found)[0]:
+                return found
+            passed_over = passed_over or found
+        return passed_over
+
+    def _find_by(self, key: Key) -> Found | None:
+        try:
+            values = key.given(self.call)
+        except NoParent:
+            return None
+        if values is None:
+            return None
+        self._tried.append((key, values))
+        return self._lookup.find(key, values)
+
+    def _take_passed_parents(self) -> None:
+        """Let passed foreign keys take the place of the relationships over them.
+
+        ``F(org_id=5)`` where the factory declares ``org = SubFactory(...)`` means the org with the
+        id 5: the flush would write the id of the one that the SubFactory makes.
+        """
+        for key in self._keys:
+            for column in key.columns:
+                name = column.overrides(self.call) if column.related else None
+                if name is not None:
+                    value = column.given(self.call)
+                    self.call.replace(name, partial(self._lookup.parent, column, name, value))
+
+    def create(self, make: Callable[[], Any]) -> tuple[Any, Found | None]:
+        """Return a new object; or the row that refused it, with how it was found."""
+        if not self.plan.savepoint:
+            obj, found = make(), None
+        else:
+            obj, found = insert(
+                self.session,
+                self.plan.mapper,
+                lambda: (make(), None),
+                self._reread,
+                self._is_visible,
+                keys=self.plan.keys,
+                factory=self.call.factory,
+            )
+        if found is None and isinstance(obj, self.plan.mapper.class_) and obj in self.session:
+            for key in self._keys:
+                values = key.current(obj) if key.plain else None
+                if values is not None:
+                    self._lookup.remember(key, values, obj)
+        return obj, found
+
+    def settle(self, found: Found, *, read_only: bool = False) -> None:
+        """Hold the passed values against the row, and do what ``on_mismatch`` says.
+
+        Raises:
+            MismatchError: a value of another key contradicts the row; or any value, under
+                ``on_mismatch="raise"``.
+        """
+        policy = self.plan.policy
+        if read_only and policy.on_mismatch == "update":
+            return
+        if policy.refresh and not inspect(found.obj).pending:
+            self._refresh(found.obj)
+        contradictions, others = self._differences(found)
+        settle(
+            found.obj,
+            contradictions,
+            others,
+            policy="keep" if read_only and policy.on_mismatch == "warn" else policy.on_mismatch,
+            factory=self.call.factory,
+            key=found.key.described(found.obj),
+            update=lambda differing: self._update(found.obj, differing),
+        )
+
+    def _refresh(self, obj: Any) -> None:
+        unflushed = inspect(obj).committed_state
+        if not unflushed:
+            self.session.refresh(obj)
+            return
+        kept = [each.key for each in self.plan.mapper.column_attrs if each.key not in unflushed]
+        self.session.refresh(obj, kept)
+
+    def _update(self, obj: Any, differing: Sequence[Difference]) -> None:
+        # A passed category__name="ZZ" means the category of that name, so it is its SubFactory's.
+        values = {
+            difference.passed.path[0]: difference.passed.value
+            if len(difference.passed.path) == 1
+            else self.call.value(difference.passed.path[0])
+            for difference in differing
+        }
+        scope = savepoint(self.session, self.plan.mapper)
+        with scope if self.plan.savepoint else contextlib.nullcontext():
+            for name, value in values.items():
+                setattr(obj, name, value)
+        if self.plan.commit:
+            self.session.commit()
+
+    def _ordered(self, keys: Iterable[Key]) -> list[Key]:
+        return sorted(filter(self._counts, keys), key=lambda key: -key.explicit(self.call))
+
+    def _counts(self, key: Key) -> bool:
+        return self.plan.policy.match == "any" or key.explicit(self.call) > 0
+
+    def _differences(self, found: Found) -> tuple[list[Difference], list[Difference]]:
+        """Return the passed values that the row contradicts: those of other keys, and the rest."""
+        names = frozenset().union(*(key.names for key in self.plan.keys))
+        # What the lookup has compared already is left out.
+        passed = [each for each in self.call.passed(names) if each.path[0] not in found.key.settled]
+        if not passed:
+            return [], []
+        dialect = self.session.get_bind(self.plan.mapper).dialect
+        with self._lookup.pending_kept():  # a relationship loaded for comparison would flush
+            differing = differences(found.obj, passed, dialect)
+        of_other_keys = names - found.key.names
+        return (
+            [each for each in differing if each.passed.path[0] in of_other_keys],
+            [each for each in differing if each.passed.path[0] not in of_other_keys],
+        )
+
+    def _reread(self, failed: list[Any]) -> tuple[Any, Found] | None:
+        """Return the row by the keys of the call, or of the instance that failed to become one."""
+        for key, values in self._candidates(failed):
+            found = self._lookup.find_locked(key, values)
+            if found is not None:
+                return found.obj, found
+        return None
+
+    def _is_visible(self, failed: list[Any]) -> bool:
+        """Whether ``where`` alone keeps the row from being found."""
+        return self._lookup.where is not None and any(
+            self._lookup.exists(key, values) for key, values in self._candidates(failed)
+        )
+
+    def _candidates(self, failed: list[Any]) -> list[tuple[Key, tuple[Any, ...]]]:
+        """Return the keys and values to look the row up by that refused the INSERT.
+
+        The instance may have other values than the call gave. It is the first of its class in the
+        flush: what it refers to was added after it.
+        """
+        candidates = list(self._tried)
+        ours = next((obj for obj in failed if isinstance(obj, self.plan.mapper.class_)), None)
+        for key in filter(self._counts, self.plan.keys if ours is not None else ()):
+            values = key.current(ours)
+            if values is not None and (key, values) not in candidates:
+                candidates.append((key, values))
+        return candidates
+
+
+def _expression(plan: Plan, factory: str) -> ColumnElement[Any] | None:
+    where: Any = plan.policy.where
+    if where is None:
+        return None
+    model = plan.mapper.class_
+    if not hasattr(where, "__clause_element__") and callable(where):
+        where = where(model)
+    where = where.__clause_element__() if hasattr(where, "__clause_element__") else where
+    if not isinstance(where, ColumnElement):
+        raise ReuseError(
+            f"{factory}: where= gave {where!r} for {model.__name__}; it must be an SQL expression, "
+            "such as Model.deleted_at.is_(None).",
+            factory=factory,
+            model=model.__name__,
+            values={"where": where},
+        )
+    return where

@@ -1,0 +1,87 @@
+"""From whatever a factory calls its session to a ``Session`` in a real transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session, scoped_session
+
+from .errors import SessionError
+
+try:
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+
+    ASYNC: tuple[type, ...] = (AsyncSession, async_scoped_session)
+except ImportError:  # SQLAlchemy's asyncio extension needs greenlet, which is optional
+    ASYNC = ()
+
+_REMEDY = (
+    "Set Meta.sqlalchemy_session or Meta.sqlalchemy_session_factory, pass "
+    "reuse_existing(session=...) a Session, scoped_session or callable, or run the call inside "
+    "use_session(session)."
+)
+
+
+def real_session(source: Any, *, factory: str, model: str = "no model") -> Session:
+    """Return the ``Session`` behind a session, scoped session, proxy or callable.
+
+    Raises:
+        SessionError: there is none; the message says what to write.
+
+    >>> from sqlalchemy.orm import Session
+    >>> session = Session()
+    >>> real_session(lambda: session, factory="CategoryFactory") is session
+    True
+    """
+    found: Any = source
+    for _ in range(4):  # a callable may return a scoped session, a proxy a callable
+        if isinstance(found, ASYNC):
+            raise SessionError(
+                f"{factory} ({model}) has an {type(found).__name__}, which cannot be queried "
+                "without await. Give it a Session, or call the factory inside "
+                "AsyncSession.run_sync() with use_session(session).",
+                factory=factory,
+                model=model,
+            )
+        if isinstance(found, scoped_session):
+            found = found.registry()
+        elif hasattr(found, "_get_current_object"):  # werkzeug's LocalProxy
+            found = found._get_current_object()
+        elif isinstance(found, Session):
+            return found
+        elif callable(found):
+            found = found()
+        else:
+            break
+    if source is None:
+        raise SessionError(
+            f"{factory} ({model}) has no session to look in. {_REMEDY}",
+            factory=factory,
+            model=model,
+        )
+    given = f"{source!r} as its session" + ("" if found is source else f", which gave {found!r}")
+    raise SessionError(
+        f"{factory} ({model}) has {given}; that is no SQLAlchemy Session. {_REMEDY}",
+        factory=factory,
+        model=model,
+        values={"session": source},
+    )
+
+
+def begin_for_real(connection: Connection) -> None:
+    """See to it that SQLite is in a transaction before the SAVEPOINT.
+
+    Python's driver begins one before DML only, and "if the SAVEPOINT command is issued when
+    SQLite is not inside a transaction, [...] the RELEASE is a COMMIT" (sqlite.org, "Savepoints"):
+    the row would survive the caller's rollback.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    pooled: Any = connection.connection
+    driver = getattr(pooled, "driver_connection", None) or pooled.dbapi_connection
+    in_autocommit = driver.isolation_level is None or getattr(driver, "autocommit", -1) is True
+    if not driver.in_transaction and not in_autocommit:
+        cursor = pooled.cursor()
+        cursor.execute(f"BEGIN {driver.isolation_level}")  # DEFERRED, IMMEDIATE, EXCLUSIVE or ""
+        cursor.close()

@@ -1,0 +1,67 @@
+"""SQL given as text, as in ``postgresql_where=text("deleted_at IS NULL")``: finds its columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Final, Iterable
+
+from sqlalchemy import Table
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+from typing_extensions import final
+
+#: A quoted string, a cast, a quoted name, a plain name, or any other character.
+_PIECES: Final = re.compile(
+    r"""'(?:[^']|'')*' | ::\s*\w+ | "(?:[^"]|"")*" | [A-Za-z_]\w* | .""", re.DOTALL | re.VERBOSE
+)
+
+#: What can be compared as it stands: a name, or a function of something.
+_VALUE: Final = re.compile(r'\s*[\w."]+\s*(\(.*\))?\s*', re.DOTALL)
+
+
+@final
+class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at run time in 1.4
+    """Text in which a table's columns are columns, so that they can be qualified and replaced."""
+
+    inherit_cache = False
+
+    def __init__(self, text: str, table: Table) -> None:
+        self.pieces: list[str | ClauseElement] = []
+        columns = {column.name.lower(): column for column in table.columns}
+        found = _PIECES.findall(text)
+        for position, piece in enumerate(found):
+            column = columns.get(piece.strip('"').lower())
+            calls = "".join(found[position + 1 :]).lstrip().startswith("(")
+            if column is None or calls:
+                self.pieces.append(piece)
+                continue
+            if self.pieces[-1:] == ["."]:
+                del self.pieces[-2:]  # the table's name, which the column brings itself
+            self.pieces.append(column)
+
+    @classmethod
+    def of_value(cls, text: str, table: Table) -> TextExpression | None:
+        """Return the expression of an index; ``None`` where it is more than a value (an order)."""
+        return cls(text, table) if _VALUE.fullmatch(text) else None
+
+    def get_children(self, **options: Any) -> Iterable[Any]:
+        return [piece for piece in self.pieces if isinstance(piece, ClauseElement)]
+
+    def _copy_internals(self, **options: Any) -> None:
+        clone: Callable[..., Any] = options.pop("clone")
+        self.pieces = [
+            clone(piece, **options) if isinstance(piece, ClauseElement) else piece
+            for piece in self.pieces
+        ]
+
+
+@compiles(TextExpression)
+def _compile(element: TextExpression, compiler: Any, **options: Any) -> str:
+    pieces = [
+        # A percent sign is doubled for drivers that format the statement.
+        compiler.post_process_text(piece)
+        if isinstance(piece, str)
+        else compiler.process(piece, **options)
+        for piece in element.pieces
+    ]
+    return f"({''.join(pieces)})"

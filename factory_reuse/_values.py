@@ -1,0 +1,190 @@
+"""Values: what a call gives, and when two of them are the same to the database."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from typing import Any, Callable, Final, Hashable
+
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import Enum, TypeDecorator, TypeEngine
+from typing_extensions import Protocol, final
+
+
+@final
+class _Missing:
+    """The type of :data:`MISSING`."""
+
+    def __repr__(self) -> str:
+        return "<missing>"
+
+
+#: No value: not given, not loaded, or known only after the INSERT.
+MISSING: Final = _Missing()
+
+
+@final
+class Unsaved:
+    """The key value that a parent without a row will have: equal to itself alone.
+
+    ``known`` is the value, where the parent has been given it already.
+    """
+
+    __slots__ = ("known", "parent")
+
+    def __init__(self, parent: object, known: Any = MISSING) -> None:
+        self.parent = parent
+        self.known = known
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unsaved) and other.parent is self.parent
+
+    def __hash__(self) -> int:
+        return id(self.parent)
+
+    def __repr__(self) -> str:
+        return f"<unsaved {type(self.parent).__name__}>"
+
+
+class Call(Protocol):
+    """What one factory call gives, by the names of the model's attributes."""
+
+    @property
+    def factory(self) -> str:
+        """The factory's name, for messages."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether the factory declares the attribute, or the caller passed it."""
+        ...
+
+    def explicit(self, name: str) -> bool:
+        """Whether the caller passed it."""
+        ...
+
+    def makes(self, name: str) -> bool:
+        """Whether evaluating it runs a SubFactory."""
+        ...
+
+    def value(self, name: str) -> Any:
+        """Its value, evaluated at most once; ``MISSING`` when the declaration skips it.
+
+        Raises:
+            NoParent: it would be made by a SubFactory, while the call only looks.
+        """
+        ...
+
+
+class NoParent(Exception):
+    """A key's SubFactory has no row, so no row can have the key."""
+
+
+def coerce(type_: TypeEngine[Any], value: Any) -> Any:
+    """Return ``value`` as a column of ``type_`` would give it back, where that is certain.
+
+    Drivers differ in what they compare without a cast (PostgreSQL has no ``varchar = integer``,
+    and to MariaDB ``'1x' = 1``), while all of them take the same values in an INSERT.
+
+    Returns:
+        The value converted; unchanged, if nothing is known of it; ``MISSING``, if the column
+        cannot hold it, so that no row has it.
+    """
+    convert = _CONVERSIONS.get(_python_type(type_))
+    if convert is None or value is None or isinstance(value, Unsaved):
+        return value
+    try:
+        return convert(value)
+    except (ValueError, TypeError, ArithmeticError):
+        return MISSING
+
+
+def needs_cast(type_: TypeEngine[Any], value: Any) -> bool:
+    """Whether a column of text is to be compared with a value of another kind."""
+    return _python_type(type_) is str and not isinstance(value, (str, type(None)))
+
+
+def same(type_: TypeEngine[Any], dialect: Dialect, left: Any, right: Any) -> bool:
+    """Whether both values are the same once stored in a column of ``type_``."""
+    if left is right:
+        return True
+    if left is None or right is None:
+        return False
+    known = coerce(type_, left), coerce(type_, right)
+    if MISSING not in known and _equal(*known):
+        return True
+    return _equal(_bound(type_, dialect, left), _bound(type_, dialect, right))
+
+
+def freeze(value: Any) -> Hashable | None:
+    """Return what stands for ``value`` in a cache key, or ``None`` when nothing safely does.
+
+    Only exact built-in types: their equality and hash can neither change nor lie. The type is part
+    of it, since ``1 == True == 1.0`` and columns tell them apart.
+    """
+    kind = type(value)
+    if kind in (str, int, bool, bytes, uuid.UUID, datetime.date, Unsaved, type(None)):
+        return (kind, value)
+    if kind in (float, decimal.Decimal):
+        return (kind, value) if value == value else None
+    if kind in (datetime.datetime, datetime.time):
+        # Equal instants in two time zones are not the same in a column without a zone.
+        return (kind, value) if value.tzinfo is None else None
+    if isinstance(value, enum.Enum):
+        return (kind, value.name)
+    if kind is tuple:
+        parts = tuple(freeze(part) for part in value)
+        return None if None in parts else (kind, parts)
+    return None
+
+
+def _bound(type_: TypeEngine[Any], dialect: Dialect, value: Any) -> Any:
+    """Return the value as the driver would get it."""
+    try:
+        process = type_.dialect_impl(dialect).bind_processor(dialect)
+        return value if process is None else process(value)
+    except Exception:  # the type refuses the value: then it is equal to nothing stored
+        return object()
+
+
+def _equal(left: Any, right: Any) -> bool:
+    try:
+        return bool(left == right)
+    except Exception:  # objects whose == raises, or answers with an array
+        return False
+
+
+def _python_type(type_: TypeEngine[Any]) -> Any:
+    if isinstance(type_, (TypeDecorator, Enum)):
+        return None  # they convert by themselves
+    try:
+        return type_.python_type
+    except NotImplementedError:  # SQLAlchemy's answer for a type that names none
+        return None
+
+
+def _to_int(value: Any) -> int:
+    number = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError(value)
+    return number
+
+
+def _to_str(value: Any) -> Any:
+    if isinstance(value, enum.Enum) and not isinstance(value, str):
+        raise TypeError(value)
+    return str(value) if type(value) is int else value
+
+
+def _to_date(value: Any) -> Any:
+    return value.date() if isinstance(value, datetime.datetime) else value
+
+
+_CONVERSIONS: Final[dict[Any, Callable[[Any], Any]]] = {
+    int: _to_int,
+    str: _to_str,
+    datetime.date: _to_date,
+    decimal.Decimal: lambda value: decimal.Decimal(str(value)),
+    uuid.UUID: lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
+}

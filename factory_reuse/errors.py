@@ -1,0 +1,99 @@
+"""The errors and the warning of this package, each with its data as attributes.
+
+Every error is a :class:`ReuseError`, which is a ``factory.errors.FactoryError``: a suite that
+already catches factory_boy's errors catches these.
+
+>>> try:
+...     raise MismatchError("...", factory="CategoryFactory", values={"name": "Books"})
+... except FactoryError as error:
+...     error.values
+{'name': 'Books'}
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from factory.errors import FactoryError
+
+__all__ = [
+    "AmbiguousMatchError",
+    "MismatchError",
+    "MismatchWarning",
+    "RaceLostError",
+    "ReuseError",
+    "SessionError",
+    "UniqueKeyError",
+]
+
+
+class ReuseError(FactoryError):
+    """Base of all errors raised here; raised itself for an option that cannot be right.
+
+    Attributes:
+        factory: name of the factory that was called or declared.
+        model: name of its model, where one is involved.
+        values: the values concerned, by field name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        factory: str | None = None,
+        model: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.factory = factory
+        self.model = model
+        self.values = dict(values or {})
+
+
+class UniqueKeyError(ReuseError):
+    """The factory has no key to look a row up by, or ``on`` names what cannot be one."""
+
+
+class SessionError(ReuseError):
+    """There is no SQLAlchemy session to look in."""
+
+
+class MismatchError(ReuseError):
+    """The row that holds the key contradicts a value the caller passed.
+
+    Raised for a value of another key whatever ``on_mismatch`` says (``"update"`` assigns it), and
+    for any passed value under ``on_mismatch="raise"``. ``found`` has the row's values, ``instance``
+    the row itself.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        found: Mapping[str, Any] | None = None,
+        instance: Any = None,
+        **data: Any,
+    ) -> None:
+        super().__init__(message, **data)
+        self.found = dict(found or {})
+        self.instance = instance
+
+
+class AmbiguousMatchError(ReuseError):
+    """More than one row has the key; ``count`` says how many."""
+
+    def __init__(self, message: str, *, count: int = 0, **data: Any) -> None:
+        super().__init__(message, **data)
+        self.count = count
+
+
+class RaceLostError(ReuseError):
+    """Another transaction inserted the row, and this one's snapshot cannot see it.
+
+    The remedy is the one the database's manual gives for a serialization failure: roll back and
+    run the transaction again. ``__cause__`` is the database's own error.
+    """
+
+
+class MismatchWarning(UserWarning):
+    """A reused row differs from a value that the caller passed (``on_mismatch="warn"``)."""
