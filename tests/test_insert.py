@@ -1,0 +1,371 @@
+"""The INSERT of a new row: what a rollback leaves, and what is left when it is refused."""
+
+import factory
+import pytest
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, String, event, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import declarative_base, relationship
+
+from factory_reuse import RaceLostError, get_or_create, reuse_existing, use_session
+from regions import BaseFactory, keep_foreign_keys
+
+Base = declarative_base()
+
+
+class Region(Base):
+    __tablename__ = "region"
+    __table_args__ = (CheckConstraint("size >= 0"),)
+
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50), unique=True)
+    code = Column(String(50), unique=True)
+    label = Column(String(50), nullable=False)
+    size = Column(Integer)
+
+
+class City(Base):
+    __tablename__ = "city"
+
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50), unique=True)
+    label = Column(String(50), nullable=False)
+    region_id = Column(ForeignKey("region.id"))
+    region = relationship(Region, backref="cities")
+
+
+@reuse_existing(on="name")
+class RegionFactory(BaseFactory):
+    class Meta:
+        model = Region
+
+    name = "North"
+    label = "region"
+
+
+@reuse_existing(on="name")
+class CityFactory(BaseFactory):
+    class Meta:
+        model = City
+
+    name = "Oslo"
+    label = "city"
+    region = factory.SubFactory(RegionFactory)
+
+
+@reuse_existing(on="name")
+class LonelyFactory(BaseFactory):
+    class Meta:
+        model = City
+
+    name = "Oslo"
+    label = "city"
+
+
+@pytest.fixture(autouse=True)
+def in_use(session):
+    with use_session(session):
+        yield
+
+
+@pytest.fixture
+def rows(make_session):
+    """Give the names of all regions and cities, as another session sees them."""
+
+    def committed():
+        other = make_session()
+        found = [*other.execute(select(Region.name)), *other.execute(select(City.name))]
+        other.close()
+        return sorted(name for (name,) in found)
+
+    return committed
+
+
+# Rolled back
+
+
+BEFORE = {
+    "first": lambda session: None,
+    "after-select": lambda session: session.execute(select(Region)).all(),
+    "after-insert": lambda session: (session.add(Region(name="own", label="")), session.flush()),
+    "after-pending": lambda session: session.add(Region(name="own", label="")),
+    "after-commit": lambda session: (session.execute(select(Region)), session.commit()),
+    "after-rollback": lambda session: (session.execute(select(Region)), session.rollback()),
+    "in-savepoint": lambda session: session.begin_nested(),
+    "after-savepoint": lambda session: session.begin_nested().commit(),
+}
+
+
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_rolled_back(before, session, rows):
+    """After the caller's rollback no row is left, of the factory or of those below it."""
+    before(session)
+    CityFactory()
+    CityFactory(name="Bergen")
+    session.rollback()
+    if session.in_transaction():  # SQLAlchemy 1.4 ends one level at a time
+        session.rollback()
+    assert rows() == []
+
+
+def test_first_statement_is_the_savepoint(session, statements, rows):
+    """So too when no lookup came first, since the key is NULL."""
+    with statements() as seen:
+        RegionFactory(name=None)
+    assert seen == ["SAVEPOINT", "INSERT", "RELEASE"]
+    session.rollback()
+    assert rows() == []
+
+
+@pytest.mark.parametrize("end", ["close", "rollback"])
+def test_made_below_a_savepoint(end, session, rows):
+    """A SAVEPOINT of the caller's that was released is undone by the rollback too."""
+    # On SQLite a SAVEPOINT of the caller's that comes first is committed by its RELEASE.
+    session.add(Region(name="own", label=""))
+    session.flush()
+    with session.begin_nested():
+        RegionFactory()
+    getattr(session, end)()
+    assert rows() == []
+
+
+def test_committed(session, rows):
+    """After the caller's commit all rows are there."""
+    CityFactory()
+    session.commit()
+    assert rows() == ["North", "Oslo"]
+
+
+@pytest.mark.backends("sqlite", "sqlite-file")
+def test_sqlite_that_begins_by_itself(engine, make_session, rows):
+    """Where SQLAlchemy's recipe makes each transaction real, that is left as it is."""
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_alone(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+    session = make_session()
+    with use_session(session):
+        CityFactory()
+        session.rollback()
+        assert rows() == []
+        CityFactory()
+        session.commit()
+        assert rows() == ["North", "Oslo"]
+
+
+@pytest.mark.backends("sqlite", "sqlite-file")
+@pytest.mark.parametrize("kind", ["IMMEDIATE", "EXCLUSIVE"])
+def test_sqlite_begins_as_it_was_told(kind, engine, make_session):
+    """A transaction is begun in the driver's own way: its `isolation_level` is a kind of BEGIN."""
+    seen = []
+
+    @event.listens_for(engine, "connect")
+    def watch(connection, record):
+        connection.isolation_level = kind
+        connection.set_trace_callback(seen.append)
+
+    session = make_session()
+    with use_session(session):
+        RegionFactory()
+    begun = [statement.strip() for statement in seen if statement.startswith("BEGIN")]
+    assert begun == [f"BEGIN {kind}"]
+
+
+def test_update_rolled_back(session, rows):
+    """After the caller's rollback no change of `on_mismatch="update"` is left either."""
+
+    @reuse_existing(on="name", on_mismatch="update")
+    class UpdatingFactory(RegionFactory):
+        pass
+
+    region = RegionFactory()
+    session.commit()
+    assert UpdatingFactory(label="new") is region
+    assert region.label == "new"
+    session.rollback()
+    assert region.label == "region"
+    assert rows() == ["North"]
+
+
+# Refused
+
+
+@pytest.fixture
+def refusals(engine):
+    """Collect the errors that SQLAlchemy makes of the database's refusals."""
+    seen = []
+
+    @event.listens_for(engine, "handle_error")
+    def collect(context):
+        seen.append(context.sqlalchemy_exception)
+
+    return seen
+
+
+@pytest.fixture
+def foreign_keys(engine, session):
+    keep_foreign_keys(engine)
+
+
+REFUSED = {
+    "not-null": lambda: RegionFactory(label=None),
+    "check": lambda: RegionFactory(size=-1),
+    "foreign-key": lambda: LonelyFactory(region_id=12345),
+    "another-unique": lambda: RegionFactory(code="taken"),
+    "primary-key": lambda: RegionFactory(id=1000),
+}
+
+
+@pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
+@pytest.mark.filterwarnings("ignore:New instance:sqlalchemy.exc.SAWarning")
+def test_refused(call, foreign_keys, refusals, session, statements, rows):
+    """The database's error comes as it is, and the caller's work stays as it was."""
+    flushed = Region(id=1000, name="flushed", code="taken", label="")
+    changed = Region(name="changed", label="old")
+    session.add_all([flushed, changed])
+    session.flush()
+    changed.label = "new"
+    pending = Region(name="pending", label="")
+    session.add(pending)
+
+    with pytest.raises(DBAPIError) as caught:
+        call()
+
+    assert caught.value is refusals[0]
+    assert not isinstance(caught.value, RaceLostError)
+    with statements() as seen:
+        assert {flushed, changed, pending} <= set(session)
+        assert [flushed.name, changed.label, pending.name] == ["flushed", "new", "pending"]
+        assert not any(inspect(obj).expired for obj in (flushed, changed, pending))
+    assert seen == []
+    assert session.query(Region).filter_by(label="new").one() is changed
+    session.commit()
+    assert rows() == ["changed", "flushed", "pending"]
+
+
+def test_refused_then_made(session, rows):
+    """After a refusal the same key can be made, with other values."""
+    with pytest.raises(IntegrityError):
+        RegionFactory(label=None)
+    region, created = get_or_create(RegionFactory)
+    assert created
+    assert RegionFactory() is region
+    session.commit()
+    assert rows() == ["North"]
+
+
+def test_refused_as_the_first_statement(session, rows):
+    """A refusal leaves a transaction that goes on, and that a rollback undoes."""
+    with pytest.raises(IntegrityError):
+        RegionFactory(label=None)
+    RegionFactory()
+    session.rollback()
+    assert rows() == []
+
+
+def test_refused_below_a_parent(session, rows):
+    """The rows below the refused one were inserts of their own, and stay."""
+    with pytest.raises(IntegrityError):
+        CityFactory(label=None)
+    session.commit()
+    assert rows() == ["North"]
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("flushed", [False, True], ids=["pending", "flushed"])
+def test_refused_child(loaded, flushed, session, rows):
+    """The parent's collection does not hold the child that was refused."""
+    region = Region(name="North", label="", cities=[City(name="Bergen", label="")])
+    session.add(region)
+    if flushed:
+        session.flush()
+        if not loaded:
+            session.expire(region, ["cities"])
+    with pytest.raises(IntegrityError):
+        CityFactory(region=region, label=None)
+    assert [city.name for city in region.cities] == ["Bergen"]
+    session.commit()
+    assert rows() == ["Bergen", "North"]
+
+
+@pytest.mark.parametrize("autoflush", [True, False])
+def test_own_broken_row(autoflush, make_session, rows):
+    """The error of the caller's own pending row comes to the caller, and no row is made."""
+    session = make_session(autoflush=autoflush)
+    session.add(Region(name="North", label=""))
+    session.commit()
+    session.add(Region(name="North", label="again"))
+    with use_session(session), pytest.raises(IntegrityError, match="again"):
+        RegionFactory(name="South", label="mine")
+    session.rollback()
+    assert rows() == ["North"]
+
+
+def test_own_broken_row_of_another_model(make_session, rows):
+    """So too when the factory's row itself would be a duplicate."""
+    session = make_session(autoflush=False)
+    session.add(Region(name="North", label=""))
+    session.commit()
+    session.add(City(name="Oslo", label=None))
+    with use_session(session):
+        assert RegionFactory().name == "North"
+        with pytest.raises(IntegrityError, match="city"):
+            RegionFactory(name="South")
+    session.rollback()
+    assert rows() == ["North"]
+
+
+def test_refused_update(session, rows):
+    """A refused `on_mismatch="update"` is undone alone; the object has its old value."""
+
+    @reuse_existing(on="name", on_mismatch="update")
+    class UpdatingFactory(RegionFactory):
+        pass
+
+    session.add(Region(name="South", code="taken", label=""))
+    north = UpdatingFactory(code="N")
+    with pytest.raises(IntegrityError):
+        UpdatingFactory(code="taken")
+    assert north.code == "N"
+    assert UpdatingFactory(code="NN") is north
+    session.commit()
+    assert north.code == "NN"
+    assert rows() == ["North", "South"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, LookupError])
+def test_interrupted(error, session, rows):
+    """An error or an interrupt in `_create` leaves no SAVEPOINT open, and no row."""
+
+    @reuse_existing(on="name")
+    class InterruptedFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            super()._create(model_class, *args, **kwargs)
+            raise error("stop")
+
+    session.add(Region(name="own", label=""))
+    with pytest.raises(error, match="stop"):
+        InterruptedFactory()
+    assert session.in_transaction()
+    assert not session.in_nested_transaction()
+    session.commit()
+    assert rows() == ["own"]
+
+
+def test_error_in_a_declaration(session, rows):
+    """An error before the INSERT leaves the session as it was."""
+
+    def fail():
+        raise LookupError("no label")
+
+    with pytest.raises(LookupError, match="no label"):
+        RegionFactory(label=factory.LazyFunction(fail))
+    assert not session.in_nested_transaction()
+    RegionFactory()
+    session.commit()
+    assert rows() == ["North"]

@@ -1,0 +1,156 @@
+"""What the type checkers must say about the public names. Never run."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple, Type
+
+# `factory.Factory` is not re-exported, as strict type checkers see it.
+from factory.base import Factory
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from typing_extensions import assert_type
+
+from factory_reuse import (
+    AmbiguousMatchError,
+    MismatchError,
+    ReuseError,
+    ReuseMixin,
+    find,
+    get_or_create,
+    no_reuse,
+    reuse_existing,
+    use_session,
+)
+
+
+class Model:
+    name: str
+    deleted: bool
+
+
+# A decorated class keeps its type: its own attributes, and the model that it makes.
+
+
+@reuse_existing
+class Bare(Factory[Model]):
+    prefix: str = "x"
+
+    @classmethod
+    def shout(cls) -> int:
+        return len(cls.prefix)
+
+
+@reuse_existing()
+class Empty(Factory[Model]):
+    pass
+
+
+@reuse_existing(
+    on=("name",),
+    where=lambda model: model.deleted.is_(False),
+    session=sessionmaker(),
+    on_mismatch="update",
+    match="explicit",
+    post_generation="never",
+    refresh=True,
+    cache=False,
+    savepoint=None,
+)
+class WithOptions(Factory[Model]):
+    pass
+
+
+class Undecorated(Factory[Model]):
+    pass
+
+
+Called = reuse_existing(Undecorated, on="name")
+
+
+class Mixed(ReuseMixin, Factory[Model]):
+    pass
+
+
+class MixedLast(Factory[Model], ReuseMixin):
+    pass
+
+
+class Child(Bare):
+    pass
+
+
+assert_type(Bare, Type[Bare])
+assert_type(Empty, Type[Empty])
+assert_type(WithOptions, Type[WithOptions])
+assert_type(Called, Type[Undecorated])
+assert_type(Bare.prefix, str)
+assert_type(Bare.shout(), int)
+
+assert_type(Bare.create(name="Books"), Model)
+assert_type(Empty.create(), Model)
+assert_type(WithOptions.create(), Model)
+assert_type(Called.create(), Model)
+assert_type(Mixed.create(), Model)
+assert_type(MixedLast.create(), Model)
+assert_type(Child.create(), Model)
+assert_type(Bare.build(), Model)
+assert_type(Bare.create_batch(3), List[Model])
+
+# Every way to write a key.
+
+reuse_existing(Undecorated, on=None)
+reuse_existing(Undecorated, on="name")
+reuse_existing(Undecorated, on=("name",))
+reuse_existing(Undecorated, on=["name", "tenant"])
+reuse_existing(Undecorated, on=[("name",), ("tenant", "email")])
+reuse_existing(Undecorated, on=(("name",), ["tenant", "email"]))
+reuse_existing(Undecorated, on=())
+
+# What must be refused. (`warn_unused_ignores`, part of --strict, fails when it is not; pyright's
+# rule is named beside it, since it has none by that name.)
+
+reuse_existing(Undecorated, on_mismatch="ignore")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+reuse_existing(Undecorated, "name")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+reuse_existing(Undecorated, onn="name")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+reuse_existing(Model)  # type: ignore[type-var] # pyright: ignore[reportCallIssue, reportArgumentType]
+get_or_create(Model)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+# Use.
+
+assert_type(get_or_create(Bare), Tuple[Model, bool])
+assert_type(get_or_create(Called, name="Books"), Tuple[Model, bool])
+assert_type(get_or_create(Mixed, name="Books"), Tuple[Model, bool])
+assert_type(get_or_create(Child)[0].name, str)
+
+found = find(WithOptions, name="Books")
+if found is not None:
+    assert_type(found, Model)
+else:
+    assert_type(found, None)
+assert_type(find(Mixed) is None, bool)
+
+
+# Scope.
+
+
+def scopes(session: Session, scoped: scoped_session[Session]) -> str:
+    with use_session(session), use_session(scoped), use_session(lambda: session) as nothing:
+        assert_type(nothing, None)
+    with no_reuse():
+        made = Bare.create()
+    return made.name
+
+
+# Errors carry their data.
+
+
+def handle() -> None:
+    try:
+        Bare.create()
+    except MismatchError as error:
+        assert_type(error.found, Dict[str, Any])
+        assert_type(error.values, Dict[str, Any])
+    except AmbiguousMatchError as error:
+        assert_type(error.count, int)
+    except ReuseError as error:
+        assert_type(error.factory, Optional[str])
+        assert_type(error.model, Optional[str])
