@@ -8,6 +8,7 @@ SubFactories go through the same loop, under any parent.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Callable, Container, Final, Iterator
 
 from factory import enums
@@ -152,10 +153,14 @@ class StepCall:
 
     def __init__(self, step: BuildStep, stub: Resolver, declarations: GatedDeclarations) -> None:
         self._meta = step.builder.factory_meta
+        self._step = step
         self._stub = stub
+        self._declarations = declarations
         self._declared: dict[str, Any] = declarations.declarations
         self._given = self._explicit(step.builder.extras)
         self._roots = {DeclarationSet.split(name)[0] for name in self._given}
+        #: Whether a SubFactory may only find its row now, not make one.
+        self.only_look = False
         self._old_names: dict[str, str] = {new: old for old, new in self._meta.rename.items()}
 
     @property
@@ -176,6 +181,8 @@ class StepCall:
         return self._source(name) in self._roots and self.has(name)
 
     def value(self, name: str) -> Any:
+        if self.only_look and self.makes(name):
+            return self._parent(name)
         value: Any = getattr(self._stub, self._source(name))
         return MISSING if value is SKIP else value
 
@@ -200,21 +207,48 @@ class StepCall:
             yield self._meta.rename.get(name, name)
 
     def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+        looked_up = set()
         for given, value in self._given.items():
             root, rest = DeclarationSet.split(given)
             name = self._meta.rename.get(root, root)
             if not self.has(name) or value is SKIP:
                 continue
             declared = self._declared[root]
-            if rest:
-                if _is_subfactory(declared) and not _is_declaration(value):
-                    yield Passed((name, *rest.split(enums.SPLITTER)), value)
-            elif getattr(declared, "CAPTURE_OVERRIDES", False):
+            if getattr(declared, "CAPTURE_OVERRIDES", False) and not rest:
                 yield Passed((name,), self.value(name))  # a Transformer: what it makes of it
             elif not _is_declaration(value):
-                yield Passed((name,), value)
-            elif name in evaluate and not isinstance(value, SubFactory):
+                if not rest:
+                    yield Passed((name,), value)
+                elif _is_subfactory(declared):
+                    yield Passed((name, *rest.split(enums.SPLITTER)), value)
+            elif name in evaluate and _is_subfactory(declared):
+                if name not in looked_up:
+                    looked_up.add(name)
+                    yield from self._looked_up(name)
+            elif name in evaluate and not rest:
                 yield Passed((name,), self.value(name))
+
+    def _looked_up(self, name: str) -> Iterator[Passed]:
+        """Yield the parent that a SubFactory would reuse; its declaration, if it would make one.
+
+        A parent that is yet to be made can be no row's, and making it in order to compare would
+        leave an orphan. Nothing can be said of one that a factory without reuse makes.
+        """
+        try:
+            yield Passed((name,), self._parent(name))
+        except NoReuse:
+            return
+        except NoParent:
+            yield Passed((name,), self._declared[self._source(name)], evaluated=False)
+
+    def _parent(self, name: str) -> Any:
+        """Evaluate a SubFactory in a step that only looks."""
+        source = self._source(name)
+        step = copy.copy(self._step)
+        step.builder = FindBuilder(self._meta, {}, self._step.builder.strategy)
+        return self._declared[source].evaluate_pre(
+            self._stub, step, self._declarations.contexts[source]
+        )
 
     def _source(self, name: str) -> str:
         return self._old_names.get(name, name)
@@ -234,6 +268,10 @@ class StepCall:
         return given
 
 
+class NoReuse(NoParent):
+    """A SubFactory's factory does not reuse, so it would make a row in any case."""
+
+
 @final
 class FindBuilder(StepBuilder):
     """Looks a row up as a create would, SubFactories included, and makes nothing.
@@ -247,7 +285,7 @@ class FindBuilder(StepBuilder):
         if not hasattr(meta, "look_ahead") and isinstance(
             inspect(meta.get_model_class(), raiseerr=False), Mapper
         ):
-            raise NoParent
+            raise NoReuse
         if force_sequence is None and self.force_init_sequence is None:
             meta._initialize_counter()
             force_sequence = meta._counter.seq  # the next create's number, not used up

@@ -9,7 +9,7 @@ from typing import Any, Callable, Final, Iterable, Sequence
 
 from sqlalchemy import inspect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.interfaces import MANYTOONE
 from typing_extensions import final
 
@@ -21,15 +21,24 @@ from .errors import MismatchError, MismatchWarning
 @final
 @dataclass(frozen=True)
 class Passed:
-    """A value the caller passed: ``category__name="ZZ"`` has the path ``("category", "name")``."""
+    """A value the caller passed: ``category__name="ZZ"`` has the path ``("category", "name")``.
+
+    Where it is not ``evaluated``, the value is a declaration that would make something new.
+    """
 
     path: tuple[str, ...]
     value: Any
+    evaluated: bool = True
 
     @property
     def name(self) -> str:
         """The name as the caller writes it."""
         return "__".join(self.path)
+
+    @property
+    def shown(self) -> str:
+        """The value, for messages."""
+        return shown(self.value) if self.evaluated else "<a new one>"
 
 
 @final
@@ -181,12 +190,22 @@ def _error(
 
 
 def _describe(obj: Any, found: Sequence[Difference], factory: str, key: str) -> str:
-    passed = ", ".join(f"{item.passed.name}={item.passed.value!r}" for item in found)
-    has = ", ".join(f"{item.passed.name}={item.found!r}" for item in found)
+    passed = ", ".join(f"{item.passed.name}={item.passed.shown}" for item in found)
+    has = ", ".join(f"{item.passed.name}={shown(item.found)}" for item in found)
     return (
         f"{factory} was called with {passed}, but the {type(obj).__name__} that has the key "
         f"({key}) has {has}."
     )
+
+
+def shown(value: Any) -> str:
+    """Return a value for messages: a row by its primary key, which tells two of them apart."""
+    state = inspect(value, raiseerr=False)
+    if not isinstance(state, InstanceState) or state.identity is None:
+        return repr(value)
+    names = [state.mapper.get_property_by_column(part).key for part in state.mapper.primary_key]
+    identity = ", ".join(f"{name}={part!r}" for name, part in zip(names, state.identity))
+    return f"<{type(value).__name__} {identity}>"
 
 
 _LIBRARIES: Final = ("factory", "factory_reuse", "sqlalchemy")

@@ -26,7 +26,7 @@ from ._lookahead import (
 from ._policy import DEFAULTS, OPTIONS, checked
 from ._resolve import Decision, Plan
 from ._session import real_session
-from .errors import ReuseError, UniqueKeyError
+from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Outcome
 
 PREFIX: Final = "reuse_"
@@ -245,26 +245,27 @@ class ReuseOptions(FactoryOptions):
     # What the lookahead calls ----------------------------------------------------------------
 
     def looks_up(self, step: BuildStep) -> bool:
-        """Whether the call is one that may reuse a row."""
+        """Whether the call is one that may reuse a row, or inserts one in our care."""
         return (
             step.builder.strategy == enums.CREATE_STRATEGY
             and self.reuse
-            and self._policy.on != ()
             and not _scope.reuse_is_off()
         )
 
     def look_ahead(self, call: StepCall) -> Run | None:
-        """Return the call's run, with the row if it is there; ``None`` if there is no key."""
+        """Return the call's run, with the row if it is there; ``None`` if it is not our concern."""
         mapper = self._mapper()
         if mapper is None:
             return None
-        session = self._session(mapper)
-        plan = self._plan(mapper, session)
-        decision = Decision(plan, session, call)
-        if not decision.has_key:
-            if self.declared and self._policy.on is None:
-                raise self._no_key(mapper, session)
-            return None
+        try:
+            session = self._session(mapper)
+        except SessionError:
+            if any(key.available(call) for key in self._keys(mapper, "default")):
+                raise
+            return None  # nothing to look up by, so the factory's own _create may know where
+        decision = Decision(self._plan(mapper, session), session, call)
+        if not decision.has_key and self.declared and self._policy.on is None:
+            raise self._no_key(mapper, session)
         return Run(call, decision, decision.find())
 
     def runs_after(self, step: BuildStep, name: str) -> bool:

@@ -22,7 +22,13 @@ from .errors import ReuseError
 
 
 class FactoryCall(Call, Protocol):
-    """A call as the decision sees it: values by name, and the list of those the caller passed."""
+    """A call as the decision sees it: values by name, and the list of those the caller passed.
+
+    Attributes:
+        only_look: whether a value that a SubFactory makes is to be looked up, not made.
+    """
+
+    only_look: bool
 
     def replace(self, name: str, parent: Callable[[], Any]) -> None:
         """Let a function give a relationship's value in place of its declaration."""
@@ -82,14 +88,14 @@ class Decision:
         """Return the row that the call means, trying one key after the other.
 
         The key with the most explicitly passed fields goes first, but one that needs a SubFactory
-        to run waits for those that need none: where they find a row that agrees with all passed
-        values, no parent is made in vain. Only the fields of the keys tried are evaluated.
+        to run waits for those that need none: where they find a row, no parent is made in vain.
+        Only the fields of the keys tried are evaluated.
         """
         self._take_passed_parents()
         waiting = [key for key in self._keys if key.made(self.call)]
         passed_over = None
         for key in sorted(self._keys, key=waiting.__contains__):
-            found = self._find_by(key)
+            found = self._find_by(key, only_look=passed_over is not None)
             if found is None:
                 continue
             before = self._keys[: self._keys.index(key)]
@@ -98,11 +104,14 @@ class Decision:
             passed_over = passed_over or found
         return passed_over
 
-    def _find_by(self, key: Key) -> Found | None:
+    def _find_by(self, key: Key, *, only_look: bool) -> Found | None:
+        self.call.only_look = only_look
         try:
             values = key.given(self.call)
         except NoParent:
             return None
+        finally:
+            self.call.only_look = False
         if values is None:
             return None
         self._tried.append((key, values))
@@ -177,7 +186,7 @@ class Decision:
         # A passed category__name="ZZ" means the category of that name, so it is its SubFactory's.
         values = {
             difference.passed.path[0]: difference.passed.value
-            if len(difference.passed.path) == 1
+            if len(difference.passed.path) == 1 and difference.passed.evaluated
             else self.call.value(difference.passed.path[0])
             for difference in differing
         }

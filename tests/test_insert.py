@@ -23,6 +23,11 @@ class Region(Base):
     size = Column(Integer)
 
 
+class CodedRegion(Region):
+    def __init__(self, **values):
+        super().__init__(code=values["name"][:1], **values)
+
+
 class City(Base):
     __tablename__ = "city"
 
@@ -245,6 +250,52 @@ def test_refused(call, foreign_keys, refusals, session, statements, rows):
     assert session.query(Region).filter_by(label="new").one() is changed
     session.commit()
     assert rows() == ["changed", "flushed", "pending"]
+
+
+def _without_lookup():
+    return reuse_existing(type("NeverFactory", (RegionFactory,), {}), on=())
+
+
+def _without_a_value_of_the_key():
+    return reuse_existing(type("SizeFactory", (RegionFactory,), {}), on="size")
+
+
+def _without_a_key_by_inheritance():
+    base = reuse_existing(type("BaseOfAll", (BaseFactory,), {"Meta": _Abstract}), on="absent")
+    body = {"Meta": type("Meta", (), {"model": Region}), "name": "North", "label": "region"}
+    return type("PlainFactory", (base,), body)
+
+
+class _Abstract:
+    abstract = True
+
+
+@pytest.mark.parametrize(
+    "declare", [_without_lookup, _without_a_value_of_the_key, _without_a_key_by_inheritance]
+)
+def test_refused_without_a_lookup(declare, session, rows):
+    """A call that looks nothing up loses nothing of the caller's either."""
+    declared = declare()
+    session.add(Region(name="mine", code="taken", label=""))
+    with pytest.raises(IntegrityError):
+        declared(code="taken")
+    declared()
+    session.commit()
+    assert rows() == ["North", "mine"]
+
+
+def test_key_that_only_the_instance_has(session, rows):
+    """A key that the constructor fills finds the row, though the call could not give it."""
+
+    class CodedFactory(RegionFactory):
+        class Meta:
+            model = CodedRegion
+
+    declared = reuse_existing(CodedFactory, on="code")
+    north = declared()
+    assert declared() is north
+    session.commit()
+    assert rows() == ["North"]
 
 
 def test_refused_then_made(session, rows):

@@ -79,6 +79,92 @@ def stored(user):
 # Values of other keys
 
 
+def _by_trait(factory_class):
+    return {"external": True}
+
+
+def _by_subfactory(factory_class):
+    return {"team": factory.SubFactory(TeamFactory, name="ext")}
+
+
+def _by_lazy_function(factory_class):
+    return {"team__name": factory.LazyFunction(lambda: "ext")}
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("passed", [_by_trait, _by_subfactory, _by_lazy_function])
+def test_a_parent_passed_as_a_declaration(passed, known):
+    """A declaration that gives another parent contradicts the row, and makes no parent to say so."""
+
+    class TraitFactory(UserFactory):
+        class Params:
+            external = factory.Trait(team=factory.SubFactory(TeamFactory, name="ext"))
+
+    user = TraitFactory(email="a@x.org", team__name="int")
+    if known:
+        TeamFactory(name="ext")
+    teams = count(Team)
+    with pytest.raises(MismatchError, match="team=<(Team id=2|a new one)>.* team=<Team id=1>"):
+        TraitFactory(email="a@x.org", **passed(TraitFactory))
+    assert count(Team) == teams
+    TeamFactory(name="ext")
+    other = TraitFactory(email="b@x.org", **passed(TraitFactory))
+    assert other is not user
+    assert TraitFactory(email="b@x.org", **passed(TraitFactory)) is other
+
+
+@pytest.mark.backends("sqlite")
+def test_a_parent_factory_gives_another_parent():
+    """A declaration that a parent's SubFactory passes on counts as passed."""
+
+    class MemoFactory(factory.DictFactory):
+        owner = "int"
+        user = factory.SubFactory(
+            UserFactory, email="a@x.org", team__name=factory.SelfAttribute("...owner")
+        )
+
+    user = MemoFactory()["user"]
+    assert MemoFactory()["user"] is user
+    with pytest.raises(MismatchError, match="team=<a new one>"):
+        MemoFactory(owner="ext")
+    assert count(Team) == 1
+
+
+@pytest.mark.backends("sqlite")
+def test_update_makes_the_parent_passed_as_a_declaration():
+    """With "update" the row gets the parent that the passed declaration makes, evaluated once."""
+    declared = with_policy("update")
+    user = declared(email="a@x.org", team__name="int")
+    declared(email="a@x.org", team=factory.SubFactory(TeamFactory, name="ext"))
+    assert user.team.name == "ext"
+    assert count(Team) == 2
+
+
+@pytest.mark.backends("sqlite")
+def test_a_parent_of_a_factory_without_reuse():
+    """What a factory without reuse would make says nothing of the row, and is not made."""
+
+    class PlainTeamFactory(ShopFactory):
+        class Meta:
+            model = Team
+
+        name = factory.Sequence("Plain {}".format)
+
+    user = UserFactory(email="a@x.org")
+    assert UserFactory(email="a@x.org", team=factory.SubFactory(PlainTeamFactory)) is user
+    assert count(Team) == 1
+
+
+@pytest.mark.backends("sqlite")
+def test_a_contradicting_row_makes_no_parent():
+    """Where a row contradicts the call, the keys that go through a parent only look for it."""
+    UserFactory(email="a@x.org", team__name="int", number=1)
+    with pytest.raises(MismatchError, match="team__name='ext'"):
+        UserFactory(email="a@x.org", team__name="ext", number=1)
+    assert count(Team) == 1
+
+
 @pytest.mark.parametrize("policy", POLICIES[:3])
 def test_a_value_of_another_key_must_agree(policy):
     """The row found by one key that contradicts another passed key is an error, never the row."""
