@@ -26,12 +26,11 @@ _HARMLESS: Final = ("SELECT", "SAVEPOINT", "RELEASE")
 
 def session_cache(session: Session) -> SessionCache:
     """Return the session's cache, made and wired to its events at the first call."""
-    cache = session.info.get(_INFO_KEY)
-    if cache is None:
-        cache = session.info[_INFO_KEY] = SessionCache()
+    cache: SessionCache | None = session.info.get(_INFO_KEY)
+    if cache is None or cache.owner() is not session:  # `info` may be another session's, copied
+        cache = session.info[_INFO_KEY] = SessionCache(session)
         cache.listen(session)
-    found: SessionCache = cache
-    return found
+    return cache
 
 
 @final
@@ -42,7 +41,8 @@ class SessionCache:
     dropped would be collected between two calls, and the second would pay a query.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self.owner = weakref.ref(session)
         self._entries: dict[Hashable, _Entry] = {}
         self._unenforced: dict[Hashable, set[Hashable]] = {}
         self._connections: dict[Connection, Any] = {}
@@ -123,24 +123,36 @@ class SessionCache:
             if alive is not None and executing is watched():
                 alive._on_statement(statement)
 
+        def on_end(executing: Connection, *savepoint: Any) -> None:
+            alive = cache()
+            if alive is not None and executing is watched():
+                alive.clear()
+
+        # The connection may be the caller's own, who rolls it back without the session's knowing.
+        listeners = {
+            "before_cursor_execute": on_statement,
+            "rollback": on_end,
+            "rollback_savepoint": on_end,
+        }
         target: Any = connection
         try:
-            event.listen(target, "before_cursor_execute", on_statement)
+            _listen(target, listeners)
         except InvalidRequestError:
             # SQLAlchemy 1.4 takes no listeners on a connection of an engine with options.
             target = connection.engine
-            event.listen(target, "before_cursor_execute", on_statement)
-        self._connections[connection] = weakref.finalize(
-            self, event.remove, target, "before_cursor_execute", on_statement
-        )
+            _listen(target, listeners)
+        self._connections[connection] = weakref.finalize(self, _stop_listening, target, listeners)
         self._connections[connection].atexit = False
 
     def _on_statement(self, statement: str) -> None:
         verb = statement.lstrip()[:9].upper()
-        # A flush inserts objects of its own, which change nothing for those already here.
-        if verb.startswith(_HARMLESS) or (self._flushing and verb.startswith("INSERT")):
+        if verb.startswith(_HARMLESS) and ";" not in statement:
             return
-        self.clear()
+        # A flush inserts objects of its own, which change nothing for those already here. One that
+        # a listener vetoed ends without an event.
+        self._flushing = self._flushing and getattr(self.owner(), "_flushing", True)
+        if not (self._flushing and verb.startswith("INSERT")):
+            self.clear()
 
     def _on_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
         # The caller's own SAVEPOINT comes next, as the first statement of the transaction.
@@ -170,6 +182,16 @@ class SessionCache:
             for token in self._unenforced.pop(inspect(obj).mapper.base_mapper, ()):
                 self._entries.pop(token, None)
         self.inserting = []
+
+
+def _listen(target: Any, listeners: dict[str, Any]) -> None:
+    for name, listener in listeners.items():
+        event.listen(target, name, listener)
+
+
+def _stop_listening(target: Any, listeners: dict[str, Any]) -> None:
+    for name, listener in listeners.items():
+        event.remove(target, name, listener)
 
 
 @final

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from typing import Any, Final, Iterator, Mapping
 
-from sqlalchemy import Column, inspect, literal_column
+from sqlalchemy import Column, inspect, literal
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
+from ._blank import Read, assigned
 from ._values import MISSING, Call, Unsaved, coerce
 from .errors import MismatchError
 
@@ -25,11 +27,23 @@ class MappedColumn:
         attribute: the mapped attribute's name (``Column("a_col")`` mapped as ``a`` is ``a``).
         direct: the names under which a factory may give the value itself: the attribute, its
             synonyms and hybrids, and the public name of a private attribute (``_username``).
+        indirect: the names of what is set as one with the column: composites, and hybrids with
+            SQL of their own.
         related: many-to-one relationships that write the column at the flush, each with the
             parent's column that they copy.
+        relatives: the names under which a call may give such a relationship, each with its own.
     """
 
-    __slots__ = ("attribute", "column", "direct", "mapper", "primary_key", "related")
+    __slots__ = (
+        "attribute",
+        "column",
+        "direct",
+        "indirect",
+        "mapper",
+        "primary_key",
+        "related",
+        "relatives",
+    )
 
     def __init__(self, mapper: Mapper[Any], column: Column[Any]) -> None:
         self.mapper = mapper
@@ -37,6 +51,7 @@ class MappedColumn:
         self.attribute: str = mapper.get_property_by_column(column).key
         self.primary_key = any(column is part for part in mapper.primary_key)
         self.direct = tuple(_direct_names(mapper, column, self.attribute))
+        self.indirect = tuple(_indirect_names(mapper, column, self.attribute))
         self.related: tuple[tuple[str, Any], ...] = tuple(
             (relationship.key, source)
             for relationship in mapper.relationships
@@ -44,10 +59,13 @@ class MappedColumn:
             for source, target in relationship.synchronize_pairs
             if target is column
         )
+        self.relatives = {
+            name: key for key, _ in self.related for name in (key, *_synonyms(mapper, key))
+        }
 
     def names(self) -> tuple[str, ...]:
         """All names under which a call may give a value for the column."""
-        return self.direct + tuple(name for name, _ in self.related)
+        return (*self.direct, *self.indirect, *self.relatives)
 
     def available(self, call: Call) -> bool:
         """Whether the value can be known before the INSERT."""
@@ -66,26 +84,26 @@ class MappedColumn:
         Raises:
             MismatchError: the caller passed a relationship and another foreign key.
         """
-        direct = _preferred(call, self.direct)
-        related = _preferred(call, [name for name, _ in self.related])
+        direct = _preferred(call, (*self.direct, *self.indirect))
+        related = _preferred(call, self.relatives)
         value: Any = MISSING
         if related is not None and self.overrides(call) is None:
-            value = self.parent_value(call.value(related), related)
+            value = self.parent_value(call.value(related), self.relatives[related])
             self._check_others(call, related, value)
         if direct is not None and (value is MISSING or call.explicit(direct)):
             own = self._own_value(call, direct)
             if value is MISSING:
                 return self._or_default(own)
-            known = value.known if isinstance(value, Unsaved) else value
+            known = coerce(self.column.type, value.known if isinstance(value, Unsaved) else value)
             if own is not None and own is not MISSING and own != known:
                 raise self._disagreement(call, {direct: own, str(related): value})
         return self._or_default(value)
 
     def _check_others(self, call: Call, related: str, value: Any) -> None:
         """Refuse another passed relationship that writes another value here."""
-        for name, _ in self.related:
+        for name, key in self.relatives.items():
             if name != related and call.explicit(name):
-                other = self.parent_value(call.value(name), name)
+                other = self.parent_value(call.value(name), key)
                 if other is not MISSING and other != value:
                     raise self._disagreement(call, {related: value, name: other})
 
@@ -102,17 +120,42 @@ class MappedColumn:
 
     def made(self, call: Call) -> bool:
         """Whether the value comes from a SubFactory that has to run for it."""
-        related = _preferred(call, [name for name, _ in self.related])
+        related = _preferred(call, self.relatives)
         return related is not None and self.overrides(call) is None and call.makes(related)
 
     def overrides(self, call: Call) -> str | None:
-        """Return the relationship that a passed foreign-key value takes the place of, if any."""
-        direct = _preferred(call, self.direct)
-        related = _preferred(call, [name for name, _ in self.related])
-        if direct is None or related is None or call.explicit(related):
+        """Return the name of the relationship that passed foreign keys take the place of, if any.
+
+        They do when the call gives the whole of the foreign key, and passed some of it.
+        """
+        related = _preferred(call, self.relatives)
+        if related is None or call.explicit(related):
             return None
-        value = call.value(direct) if call.explicit(direct) else None
-        return None if value is None or value is MISSING else related
+        passed = False
+        for column, _ in self.foreign_key(related):
+            direct = _preferred(call, column.direct)
+            if direct is None:
+                return None
+            if call.explicit(direct):
+                passed = passed or call.value(direct) not in _NOTHING
+        return related if passed else None
+
+    def foreign_key(self, name: str) -> list[tuple[MappedColumn, Any]]:
+        """Return the columns of a relationship's foreign key, each with the parent's column."""
+        relationship = self.mapper.relationships[self.relatives[name]]
+        columns = [
+            (mapped_column(self.mapper, target), source)
+            for source, target in relationship.synchronize_pairs
+        ]
+        return [(column, source) for column, source in columns if column is not None]
+
+    def passed_parent(self, call: Call, name: str) -> tuple[Any, dict[Any, Any]]:
+        """Return the class that a relationship is to, and what its row has by the foreign key."""
+        relationship = self.mapper.relationships[self.relatives[name]]
+        return relationship.mapper, {
+            source: column._own_value(call, str(_preferred(call, column.direct)))
+            for column, source in self.foreign_key(name)
+        }
 
     def inserted(self, call: Call) -> Any:
         """Return what the row will hold after the INSERT, as far as that can be told before it.
@@ -148,10 +191,9 @@ class MappedColumn:
                 return self._from_parent(loaded[name], source)
         value = loaded.get(self.attribute, MISSING)
         if state.key is not None:
-            return self._identity(state) if value is MISSING else value
-        if value is MISSING and self.column.default is None:
-            return None
-        return self._or_default(value)
+            return coerce(self.column.type, self._identity(state) if value is MISSING else value)
+        value = self._or_default(value)
+        return self._unfilled() if value is MISSING else coerce(self.column.type, value)
 
     def parent_value(self, parent: Any, name: str) -> Any:
         """Return what the flush writes here for a parent given through the relationship."""
@@ -162,20 +204,21 @@ class MappedColumn:
         pending = inspect(obj).committed_state
         return self.attribute in pending or any(name in pending for name, _ in self.related)
 
-    def normalised(self, name: str, value: Any) -> Any:
-        """Return ``value`` as the model would hold it: its validator or setter has the last word.
+    def normalised(self, name: str, value: Any, read: Read) -> Any:
+        """Return ``value`` as the model would hold it: validators and setters have the last word.
 
-        They run on a blank instance that gets this one attribute and is thrown away. What needs
-        more than that to run is left to the INSERT.
+        Args:
+            read: gives the values of the model's other attributes, which they may look at.
         """
-        if name in self.mapper.validators or name != self.attribute:
-            blank = self.mapper.class_manager.new_instance()
-            try:
-                setattr(blank, name, value)
-            except Exception:  # whatever user code raises, the INSERT will raise it too
-                return value
-            return inspect(blank).dict.get(self.attribute, value)
-        return value
+        if name == self.attribute and not self.mapper.class_manager[name].dispatch.set:
+            return value
+        held = assigned(self.mapper, name, value, self.attribute, read)
+        return value if held is MISSING and name in self.direct else held
+
+    def as_held(self, name: str, value: Any, obj: Any) -> Any:
+        """Return a passed value as the object would hold it; ``MISSING`` if no column can."""
+        value = self.normalised(name, value, lambda other: getattr(obj, other))
+        return value if value is MISSING else coerce(self.column.type, value)
 
     def _own_value(self, call: Call, name: str) -> Any:
         value = call.value(name)
@@ -183,7 +226,13 @@ class MappedColumn:
             return value
         if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
             return MISSING  # computed by the server
-        return coerce(self.column.type, self.normalised(name, value))
+
+        def read(other: str) -> Any:
+            seen = call.value(other) if call.has(other) and not call.makes(other) else None
+            return None if seen is MISSING else seen
+
+        value = self.normalised(name, value, read)
+        return value if value is MISSING else coerce(self.column.type, value)
 
     def _or_default(self, value: Any) -> Any:
         # SQLAlchemy leaves a None out of the INSERT where the column has a default.
@@ -194,7 +243,7 @@ class MappedColumn:
         default: Any = self.column.default
         if self.column is self.mapper.polymorphic_on:
             return self.mapper.polymorphic_identity
-        if self.primary_key or default is None or not default.is_scalar:
+        if self.primary_key or not getattr(default, "is_scalar", False):  # a Sequence has none
             return MISSING
         return default.arg
 
@@ -245,29 +294,57 @@ def _own_column(mapper: Mapper[Any], column: Column[Any]) -> Any:
 
 def _direct_names(mapper: Mapper[Any], column: Column[Any], attribute: str) -> Iterator[str]:
     yield attribute
-    for name, synonym in mapper.synonyms.items():
-        if synonym.name == attribute:
-            yield name
-    for name, descriptor in mapper.all_orm_descriptors.items():
-        # One without a setter cannot be given; and reading it on the class runs the project's code,
-        # which may do anything there, loop forever included.
-        settable = isinstance(descriptor, hybrid_property) and descriptor.fset is not None
-        if settable and hybrid_column(mapper, name) is column:
+    yield from _synonyms(mapper, attribute)
+    for name in _settable_hybrids(mapper):
+        if hybrid_column(mapper, name) is column:
             yield name
     public = attribute.lstrip("_")
     if public != attribute and public not in mapper.all_orm_descriptors:
         yield public
 
 
+def _indirect_names(mapper: Mapper[Any], column: Column[Any], attribute: str) -> Iterator[str]:
+    for composite in mapper.composites:
+        if any(held.key == attribute for held in composite.props):
+            yield composite.key
+    for name in _settable_hybrids(mapper):
+        element = _hybrid_element(mapper, name)
+        if element is None or hybrid_column(mapper, name) is not None:
+            continue
+        if any(isinstance(read, Column) and column.shares_lineage(read) for read in iterate(element)):
+            yield name
+
+
+def _synonyms(mapper: Mapper[Any], attribute: str) -> Iterator[str]:
+    """Yield the names of an attribute's synonyms, and of theirs."""
+    for name, synonym in mapper.synonyms.items():
+        if synonym.name == attribute:
+            yield name
+            yield from _synonyms(mapper, name)
+
+
+def _settable_hybrids(mapper: Mapper[Any]) -> Iterator[str]:
+    # One without a setter cannot be given; and reading it on the class runs the project's code,
+    # which may do anything there, loop forever included.
+    for name, descriptor in mapper.all_orm_descriptors.items():
+        if isinstance(descriptor, hybrid_property) and descriptor.fset is not None:
+            yield name
+
+
 def hybrid_column(mapper: Mapper[Any], name: str) -> Column[Any] | None:
     """Return the table column that a hybrid stands for in SQL, or ``None``."""
+    element = _hybrid_element(mapper, name)
+    if not isinstance(element, Column):
+        return None
+    return next((column for column in mapper.columns if column.shares_lineage(element)), None)
+
+
+def _hybrid_element(mapper: Mapper[Any], name: str) -> ClauseElement | None:
     try:
         element = getattr(mapper.class_, name).__clause_element__()
     except Exception:  # a hybrid without an SQL side may raise anything on the class
         return None
-    if not isinstance(element, Column):
-        return None
-    return next((column for column in mapper.columns if column.shares_lineage(element)), None)
+    return element if isinstance(element, ClauseElement) else None
 
 
 def _preferred(call: Call, names: Any) -> str | None:
@@ -278,11 +355,12 @@ def _preferred(call: Call, names: Any) -> str | None:
     )
 
 
+#: Values of a foreign key that name no parent.
+_NOTHING: Final = (MISSING, None)
+
+
 def _server_default(column: Column[Any]) -> Any:
     argument = getattr(column.server_default, "arg", None)
     if argument is None:  # Computed, Identity, FetchedValue: only the server knows
         return MISSING
-    if isinstance(argument, str):
-        quoted = argument.replace("'", "''")
-        return literal_column(f"'{quoted}'")
-    return argument
+    return literal(argument) if isinstance(argument, str) else argument

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Any, Callable, Final, Iterator, Sequence, TypeVar
+import sys
+from typing import Any, Callable, Final, Iterable, Iterator, Sequence, TypeVar
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import FlushError
 from typing_extensions import final
@@ -41,6 +42,7 @@ def insert(
         Exception: what ``make`` raised, untouched, when no row explains it. In each case the
             failed INSERT alone is undone.
     """
+    handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
     cache = session_cache(session)  # it notes what a flush is about to insert
     scope = _Savepoint(session, mapper)
     cache.inserting = []
@@ -49,21 +51,23 @@ def insert(
         scope.release()
     except BaseException as error:
         failed, cache.inserting = cache.inserting, []
-        scope.roll_back(error)
-        deadlock = _deadlock(error)
+        causes = list(_causes(error, handled))
+        scope.roll_back(causes)
+        deadlock = _deadlock(causes)
         if deadlock is not None and deadlock is not error:
             raise deadlock from error  # not that there was no SAVEPOINT left to go back to
-        if not isinstance(error, Exception) or not _is_refused(error):
+        if not isinstance(error, Exception) or not _is_refused(causes):
             raise
         try:
             with savepoint(session, mapper):
                 winner = reread(failed)
-        except DBAPIError:
-            # A locking read of a row newer than the snapshot is an error on PostgreSQL (40001).
-            raise _lost(factory, mapper, error) from error
+        except (DBAPIError, PendingRollbackError) as unread:
+            if _code(unread) in _NEWER_THAN_SNAPSHOT:
+                raise _lost(factory, mapper, error) from error
+            winner = None  # not to be read, or no transaction left: the first error says it all
         if winner is not None:
             return winner
-        if _is_unseen(session, mapper, keys, error) and not is_visible(failed):
+        if _is_unseen(session, mapper, keys, causes) and not is_visible(failed):
             raise _lost(factory, mapper, error) from error
         raise
     return made
@@ -72,12 +76,13 @@ def insert(
 @contextlib.contextmanager
 def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
     """Flush the block's changes inside a SAVEPOINT; if they are refused, undo them alone."""
+    handled = sys.exc_info()[1]
     scope = _Savepoint(session, mapper)
     try:
         yield
         scope.release()
     except BaseException as error:
-        scope.roll_back(error)
+        scope.roll_back(list(_causes(error, handled)))
         raise
 
 
@@ -89,8 +94,12 @@ class _Savepoint:
         self._session = session
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
         session.flush()
-        self._connection = session.connection(bind_arguments={"mapper": mapper})
         self._nested: Any = None
+        self._connection: Any = None
+        self._outer = session.get_transaction()
+        if self._outer is None and getattr(session, "autocommit", False):
+            return  # SQLAlchemy 1.4's legacy mode: each flush is a transaction of its own
+        self._connection = session.connection(bind_arguments={"mapper": mapper})
         self._outer = session.get_transaction()
         if not self._connection._is_autocommit_isolation():
             begin_for_real(self._connection)
@@ -106,20 +115,21 @@ class _Savepoint:
             # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
             self._session.commit()
 
-    def roll_back(self, error: BaseException) -> None:
-        """Undo what was done since, and no more."""
+    def roll_back(self, causes: Sequence[BaseException]) -> None:
+        """Undo what was done since, and no more; it was an error with these causes."""
         try:
             if self._nested is None:
                 self._session.rollback()
             elif self._is_open():
                 self._nested.rollback()
-            lost = _deadlock(error) is not None
+            lost = _deadlock(causes) is not None
         except DBAPIError:
             lost = True
         # The connection is gone, or the server has ended the transaction. The caller gets the
         # error that came first; and a session that lost its work must not commit the rest of it.
-        if lost and not self._connection.closed and not self._connection.invalidated:
-            self._connection.invalidate(error)
+        connection = self._connection
+        if lost and connection and not connection.closed and not connection.invalidated:
+            connection.invalidate(causes[0])
 
     def _is_open(self) -> bool:
         current = self._session.get_nested_transaction()
@@ -128,20 +138,20 @@ class _Savepoint:
         return current is not None
 
 
-def _deadlock(error: BaseException) -> DBAPIError | None:
+def _deadlock(causes: Iterable[BaseException]) -> DBAPIError | None:
     """Return the error by which MariaDB said that it rolled the whole transaction back."""
-    for cause in _causes(error):
+    for cause in causes:
         if isinstance(cause, DBAPIError) and getattr(cause.orig, "args", ())[:1] == (_DEADLOCK,):
             return cause
     return None
 
 
-def _is_refused(error: BaseException) -> bool:
+def _is_refused(causes: Iterable[BaseException]) -> bool:
     """Whether the database refused the row: also in the driver's own words, or SQLAlchemy's."""
     return any(
         isinstance(cause, (IntegrityError, FlushError))
         or any(kind.__name__ == "IntegrityError" for kind in type(cause).__mro__)
-        for cause in _causes(error)
+        for cause in causes
     )
 
 
@@ -151,15 +161,27 @@ _SNAPSHOTS: Final = ("REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
 _UNIQUE_VIOLATION: Final = "23505"  # PostgreSQL manual, appendix A, "PostgreSQL Error Codes"
 
 
+#: A locking read met a row that the transaction's snapshot does not have: PostgreSQL's
+#: serialization failure, and ER_CHECKREAD of MariaDB with innodb_snapshot_isolation.
+_NEWER_THAN_SNAPSHOT: Final = ("40001", 1020)
+
+
+def _code(error: Exception) -> Any:
+    """Return the code by which the driver names the error."""
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return code or next(iter(getattr(original, "args", ())), None)
+
+
 def _is_unseen(
-    session: Session, mapper: Mapper[Any], keys: Sequence[Key], error: Exception
+    session: Session, mapper: Mapper[Any], keys: Sequence[Key], causes: Iterable[BaseException]
 ) -> bool:
     """Whether the refusal names one of the keys, in a transaction that reads a snapshot.
 
     PostgreSQL checks unique indexes against rows that the snapshot hides, and says so only in the
     error's fields. What another constraint refused is no race of ours.
     """
-    for cause in _causes(error):
+    for cause in causes:
         code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         if code == _UNIQUE_VIOLATION:
             connection = session.connection(bind_arguments={"mapper": mapper})
@@ -190,9 +212,13 @@ def _lost(factory: str, mapper: Mapper[Any], error: Exception) -> RaceLostError:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and all those behind it, each once."""
-    seen: list[BaseException] = []
+def _causes(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and all those behind it, each once.
+
+    Python links an exception to the one in whose handling it was raised; ``handled`` is the one
+    that the caller was handling before.
+    """
+    seen: list[BaseException] = [] if handled is None else [handled]
     waiting: list[tuple[BaseException | None, ...]] = [(error,)]
     while waiting:
         for cause in waiting.pop():

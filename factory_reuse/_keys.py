@@ -14,7 +14,7 @@ from typing_extensions import final
 from ._columns import MappedColumn, hybrid_column, mapped_column
 from ._parts import ColumnPart, ExpressionPart, HybridPart, Part, PredicatePart, columns_in
 from ._text import TextExpression
-from ._values import MISSING, Call
+from ._values import MISSING, Call, Unsaved
 from .errors import UniqueKeyError
 
 Names = Tuple[str, ...]
@@ -45,10 +45,9 @@ class Key:
         self.parts = tuple(parts)
         self.columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
         fields = [part for part in parts if not isinstance(part, PredicatePart)]
-        named = frozenset(name for part in fields for name in part.names())
-        self.names = named | _composites(mapper, self.columns)
+        self.names = frozenset(name for part in fields for name in part.names())
         #: The names whose passed values a row that has the key agrees with.
-        self.settled = named - _wider_relationships(mapper, self.columns)
+        self.settled = self.names - _wider_names(mapper, self.columns)
         self.unique = unique
         self.primary = primary
         self.constraint = constraint
@@ -90,7 +89,11 @@ class Key:
             if value is MISSING or (value is None and not part.nullable):
                 return None
             values.append(value)
-        return tuple(values)
+        # What was evaluated after a parent may have flushed it.
+        return tuple(
+            part.given(call) if isinstance(value, Unsaved) and value.is_saved else value
+            for part, value in zip(self.parts, values)
+        )
 
     def current(self, obj: Any) -> tuple[Any, ...] | None:
         """Return the object's values, one a part; ``None`` when they can identify no row."""
@@ -126,7 +129,7 @@ def inferred_keys(mapper: Mapper[Any], dialect: str) -> tuple[Key, ...]:
     known = mapper.class_manager.info.setdefault("factory_reuse.keys", {})
     if dialect not in known:
         keys = [key for table in mapper.tables for key in _table_keys(mapper, table, dialect)]
-        keys.append(_primary_key(mapper))
+        keys += _primary_keys(mapper, dialect)
         known[dialect] = tuple(
             sorted(keys, key=lambda key: (len(key.parts), key.primary, _position(key)))
         )
@@ -161,15 +164,16 @@ def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
     seen = set()
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
-            nullable = _nulls_not_distinct(constraint)
-            parts = _parts(mapper, table, constraint.columns, nullable)
+            equal_nulls = _nulls_not_distinct(constraint, dialect)
+            parts = _parts(mapper, table, constraint.columns, dialect, equal_nulls=equal_nulls)
             if parts is not None and frozenset(constraint.columns) not in seen:
                 seen.add(frozenset(constraint.columns))
                 yield Key(mapper, parts, unique=True, constraint=_text(constraint.name))
     for index in table.indexes:
         if not index.unique:
             continue
-        parts = _parts(mapper, table, index.expressions, _nulls_not_distinct(index))
+        equal_nulls = _nulls_not_distinct(index, dialect)
+        parts = _parts(mapper, table, index.expressions, dialect, equal_nulls=equal_nulls)
         predicate = _predicate(index, table, dialect)
         plain = frozenset(index.columns) if predicate is None else None
         if parts is None or (_all_plain(parts) and plain in seen):
@@ -178,14 +182,14 @@ def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
             columns = columns_in(predicate, lambda column: mapped_column(mapper, column))
             if columns is None:
                 continue
-            parts.append(PredicatePart(predicate, columns))
+            parts.append(PredicatePart(predicate, columns, dialect))
         elif _all_plain(parts):
             seen.add(frozenset(index.columns))
         yield Key(mapper, parts, unique=True, constraint=_text(index.name))
 
 
 def _parts(
-    mapper: Mapper[Any], table: Any, expressions: Iterable[Any], nullable: bool
+    mapper: Mapper[Any], table: Any, expressions: Iterable[Any], dialect: str, *, equal_nulls: bool
 ) -> list[Part] | None:
     """Return a part for each element of a constraint, or ``None`` where one is out of reach."""
     parts: list[Part] = []
@@ -196,7 +200,7 @@ def _parts(
             column = mapped_column(mapper, expression)
             if column is None:
                 return None
-            parts.append(ColumnPart(column, nullable=nullable))
+            parts.append(ColumnPart(column, dialect, nullable=equal_nulls))
             continue
         if isinstance(expression, TextClause):
             expression = TextExpression.of_value(expression.text, table)
@@ -204,31 +208,38 @@ def _parts(
             columns = columns_in(expression, lambda column: mapped_column(mapper, column))
             if not columns:
                 return None
-            parts.append(ExpressionPart(expression, columns))
+            parts.append(ExpressionPart(expression, columns, dialect, equal_nulls=equal_nulls))
         else:
             return None
     return parts
 
 
-def _primary_key(mapper: Mapper[Any]) -> Key:
-    columns = [mapped_column(mapper, column) for column in mapper.primary_key]
-    parts: list[Part] = [ColumnPart(column) for column in columns if column is not None]
-    return Key(mapper, parts, unique=True, primary=True)
+def _primary_keys(mapper: Mapper[Any], dialect: str) -> Iterator[Key]:
+    """Yield the mapper's primary key, and the table's where the mapper was given another."""
+    found = []
+    for columns in (mapper.primary_key, mapper.base_mapper.local_table.primary_key):
+        mapped = [mapped_column(mapper, column) for column in columns]
+        parts: list[Part] = [ColumnPart(column, dialect) for column in mapped if column is not None]
+        if parts and len(parts) == len(mapped) and mapped not in found:
+            found.append(mapped)
+            yield Key(mapper, parts, unique=True, primary=True)
 
 
 def _declared(factory: str, mapper: Mapper[Any], names: Names, dialect: str) -> Key:
-    parts = [part for name in names for part in _declared_parts(factory, mapper, name)]
+    parts = [part for name in names for part in _declared_parts(factory, mapper, name, dialect)]
     columns = {column for part in parts for column in part.columns}
     unique = any(columns >= set(key.columns) for key in inferred_keys(mapper, dialect) if key.plain)
     return Key(mapper, parts, unique=unique)
 
 
-def _declared_parts(factory: str, mapper: Mapper[Any], name: str) -> Iterator[Part]:
+def _declared_parts(
+    factory: str, mapper: Mapper[Any], name: str, dialect: str
+) -> Iterator[Part]:
     descriptor = mapper.all_orm_descriptors.get(name)
     if name in mapper.synonyms:
-        yield from _declared_parts(factory, mapper, mapper.synonyms[name].name)
+        yield from _declared_parts(factory, mapper, mapper.synonyms[name].name, dialect)
     elif name in mapper.column_attrs:
-        yield _column_attribute(mapper, name)
+        yield _column_attribute(mapper, name, dialect)
     elif name in mapper.relationships:
         relationship = mapper.relationships[name]
         if relationship.direction is not MANYTOONE or relationship.viewonly:
@@ -237,34 +248,39 @@ def _declared_parts(factory: str, mapper: Mapper[Any], name: str) -> Iterator[Pa
             mapped = mapped_column(mapper, column)
             if mapped is None:
                 raise _unusable(factory, mapper, name, "has a foreign key that is not mapped")
-            yield ColumnPart(mapped)
+            yield ColumnPart(mapped, dialect)
     elif descriptor is not None:
         plain = mapped_column(mapper, hybrid_column(mapper, name))
-        yield _hybrid(factory, mapper, name) if plain is None else ColumnPart(plain)
+        if plain is None:
+            yield HybridPart(name, *_hybrid(factory, mapper, name), dialect)
+        else:
+            yield ColumnPart(plain, dialect)
     elif f"_{name}" in mapper.column_attrs:
-        yield _column_attribute(mapper, f"_{name}")
+        yield _column_attribute(mapper, f"_{name}", dialect)
     else:
         raise _unusable(factory, mapper, name, "is not an attribute of the model")
 
 
-def _column_attribute(mapper: Mapper[Any], name: str) -> Part:
+def _column_attribute(mapper: Mapper[Any], name: str, dialect: str) -> Part:
     element = mapper.column_attrs[name].columns[0]
     column = mapped_column(mapper, element)
     if column is not None:
-        return ColumnPart(column)
-    columns = columns_in(element, lambda inner: mapped_column(mapper, inner)) or ()
-    return HybridPart(name, element, columns)
+        return ColumnPart(column, dialect)
+    return HybridPart(name, element, _columns_of(mapper, element), dialect)
 
 
-def _hybrid(factory: str, mapper: Mapper[Any], name: str) -> Part:
+def _hybrid(factory: str, mapper: Mapper[Any], name: str) -> tuple[Any, tuple[MappedColumn, ...]]:
     try:
         expression = getattr(mapper.class_, name).__clause_element__()
     except Exception as error:
         raise _unusable(factory, mapper, name, "has no SQL expression") from error
     if not isinstance(expression, ColumnElement):
         raise _unusable(factory, mapper, name, "is not a single SQL expression")
-    columns = columns_in(expression, lambda column: mapped_column(mapper, column)) or ()
-    return HybridPart(name, expression, columns)
+    return expression, _columns_of(mapper, expression)
+
+
+def _columns_of(mapper: Mapper[Any], expression: Any) -> tuple[MappedColumn, ...]:
+    return columns_in(expression, lambda column: mapped_column(mapper, column)) or ()
 
 
 def _unusable(factory: str, mapper: Mapper[Any], name: str, reason: str) -> UniqueKeyError:
@@ -284,25 +300,18 @@ def _unusable(factory: str, mapper: Mapper[Any], name: str, reason: str) -> Uniq
     )
 
 
-def _wider_relationships(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozenset[str]:
-    """Return the relationships of which the key has some of the foreign key's columns, not all."""
+def _wider_names(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozenset[str]:
+    """Return the names that may give more than the key's columns.
+
+    These are composites, and relationships with a foreign key of which the key has a part.
+    """
     inside = {column.column for column in columns}
-    names = {name for column in columns for name, _ in column.related}
-    return frozenset(
-        name
-        for name in names
-        if any(target not in inside for _, target in mapper.relationships[name].synchronize_pairs)
-    )
-
-
-def _composites(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozenset[str]:
-    """Return the composite attributes that hold some of the key's columns."""
-    attributes = {column.attribute for column in columns}
-    return frozenset(
-        composite.key
-        for composite in mapper.composites
-        if any(held.key in attributes for held in composite.props)
-    )
+    wider = {name for column in columns for name in column.indirect}
+    for column in columns:
+        for name in column.relatives:
+            if any(target.column not in inside for target, _ in column.foreign_key(name)):
+                wider.add(name)
+    return frozenset(wider)
 
 
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
@@ -319,9 +328,9 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
 _PARTIAL = ("postgresql", "sqlite")
 
 
-def _nulls_not_distinct(constraint: Any) -> bool:
+def _nulls_not_distinct(constraint: Any, dialect: str) -> bool:
     """Whether NULLs are equal here: ``postgresql_nulls_not_distinct`` (PostgreSQL 15)."""
-    return bool(constraint.dialect_kwargs.get("postgresql_nulls_not_distinct"))
+    return dialect == "postgresql" and bool(constraint.dialect_kwargs.get("postgresql_nulls_not_distinct"))
 
 
 def _all_plain(parts: Iterable[Part]) -> bool:

@@ -105,7 +105,8 @@ class GatedDeclarations(DeclarationSet):
         if meta.looks_up(step):
             run = meta.look_ahead(StepCall(step, stub, self))
         missing = run is None or run.found is None
-        if missing and (isinstance(step.builder, FindBuilder) or _scope.is_finding()):
+        creates = step.builder.strategy == enums.CREATE_STRATEGY
+        if missing and creates and (isinstance(step.builder, FindBuilder) or _scope.is_finding()):
             raise NoParent
         return run
 
@@ -216,10 +217,10 @@ class StepCall:
             declared = self._declared[root]
             if getattr(declared, "CAPTURE_OVERRIDES", False) and not rest:
                 yield Passed((name,), self.value(name))  # a Transformer: what it makes of it
-            elif not _is_declaration(value):
-                if not rest:
-                    yield Passed((name,), value)
-                elif _is_subfactory(declared):
+            elif not rest and not _is_declaration(value):
+                yield Passed((name,), value)
+            elif rest and not _is_declaration(value) and not _is_renamed(declared, rest):
+                if _is_subfactory(declared):
                     yield Passed((name, *rest.split(enums.SPLITTER)), value)
             elif name in evaluate and _is_subfactory(declared):
                 if name not in looked_up:
@@ -291,6 +292,15 @@ class FindBuilder(StepBuilder):
             force_sequence = meta._counter.seq  # the next create's number, not used up
         with _scope.finding():
             return super().build(parent_step=parent_step, force_sequence=force_sequence)
+
+
+def _is_renamed(declared: Any, path: str) -> bool:
+    """Whether what is passed on to a SubFactory is no attribute of what it makes."""
+    name, _ = DeclarationSet.split(path)
+    return isinstance(declared, SubFactory) and (
+        name in declared.get_factory()._meta.parameters
+        or name in declared.get_factory()._meta.rename
+    )
 
 
 def depth_of(step: BuildStep) -> int:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Hashable, Iterator, Sequence
+from typing import Any, Hashable, Iterator, Mapping, Sequence
 
-from sqlalchemy import and_, func, inspect, literal, select
+from sqlalchemy import Column, and_, func, inspect, literal, select
 from sqlalchemy.orm import Mapper, Session, joinedload, lazyload, with_polymorphic
-from sqlalchemy.sql.elements import BindParameter, ColumnElement
+from sqlalchemy.sql.elements import (
+    BindParameter,
+    ClauseElement,
+    ColumnClause,
+    ColumnElement,
+    TextClause,
+)
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
@@ -17,8 +23,9 @@ from typing_extensions import final
 from ._cache import session_cache
 from ._columns import MappedColumn, mapped_column
 from ._keys import Key
-from ._parts import columns_in, substitute, unsaved_in
-from ._values import MISSING, freeze, same
+from ._parts import adapted, columns_in, selects_from_tables, substitute, unsaved_in
+from ._stored import compared
+from ._values import MISSING, fits, freeze, same
 from .errors import AmbiguousMatchError, MismatchError
 from .report import Source
 
@@ -72,6 +79,7 @@ class Lookup:
         token = self._token(key, values)
         # Nothing keeps an unflushed second row out of a key that the database does not enforce.
         if token is not None and (key.unique or not any(self._unflushed(key))):
+            self._flush_changes()
             obj = self._cache.get(self.session, token)
             if obj is not None:
                 return Found(obj, "cache", key)
@@ -104,16 +112,37 @@ class Lookup:
 
     def exists(self, key: Key, values: tuple[Any, ...]) -> bool:
         """Whether a row has the key, whatever ``where`` says of it."""
-        criteria = [part.criterion(value) for part, value in zip(key.parts, values)]
-        return self._answers(select(literal(1)).select_from(self.mapper.class_).where(*criteria))
+        criterion = and_(*(part.criterion(value) for part, value in zip(key.parts, values)))
+        statement = select(literal(1)).select_from(self.mapper.class_)
+        return self._answers(self._narrowed(statement, criterion))
 
-    def parent(self, column: MappedColumn, name: str, value: Any) -> Any | None:
-        """Return the row that a foreign-key value refers to through a relationship."""
-        relationship = self.mapper.relationships[name]
-        source = dict(column.related)[name]
+    def parent(self, mapper: Mapper[Any], values: Mapping[Any, Any]) -> Any | None:
+        """Return the row that the values of a foreign key refer to."""
+        if None in values.values():
+            return None
+        criteria = [column == value for column, value in values.items()]
         with self.pending_kept():
-            statement = select(relationship.mapper.class_).where(source == value).limit(1)
+            statement = select(mapper.class_).where(*criteria).limit(1)
             return self.session.execute(statement).scalars().unique().first()
+
+    def equals(self, obj: Any, column: MappedColumn, value: Any) -> bool:
+        """Ask the database whether the row has the value: its collation may say so."""
+        state = inspect(obj)
+        if not state.persistent or column.changed(obj) or not fits(column.column.type, value):
+            return False
+        own = zip(state.mapper.primary_key, state.identity)
+        dialect = self.session.get_bind(self.mapper).dialect.name
+        wanted = compared(column.column.type, dialect, value)
+        criteria = [*(part == identity for part, identity in own), column.column == wanted]
+        statement = select(literal(1)).select_from(self.mapper.class_).where(*criteria)
+        return self._answers(statement)
+
+    def _flush_changes(self) -> None:
+        """Flush what a query would flush, if it may take the answer away: a cascade, a hook."""
+        if self._lazy or not self.session.autoflush:
+            return
+        if self.session.identity_map.check_modified() or self.session.deleted:
+            self.session.flush()
 
     @contextlib.contextmanager
     def pending_kept(self) -> Iterator[None]:
@@ -166,12 +195,13 @@ class Lookup:
     def _satisfies(self, obj: Any, criterion: ColumnElement[Any]) -> bool:
         """Ask the database whether the object, once flushed, would satisfy the criterion."""
         columns = columns_in(criterion, lambda column: mapped_column(self.mapper, column))
-        if columns is None:
+        if columns is None or (self.where is not None and _is_opaque(self.where)):
             return False
         row = {column: column.current(obj) for column in columns}
         if any(value is MISSING or unsaved_in(value) for value in row.values()):
             return False
-        return self._answers(select(literal(1)).where(substitute(criterion, row)))
+        dialect = self.session.get_bind(self.mapper).dialect.name
+        return self._answers(select(literal(1)).where(substitute(criterion, row, dialect)))
 
     def _answers(self, statement: Any) -> bool:
         # Nothing in the statement may tell a session with several binds which one it means.
@@ -185,23 +215,38 @@ class Lookup:
         entity: Any = self.mapper.class_
         if owner is not self.mapper:
             entity = with_polymorphic(owner, [self.mapper.class_])
-        statement = (
-            select(entity, *(column.column for column in key.columns))
-            .where(self._criterion(key, values))
-            .options(*_load_options(self.mapper, entity, owner, locking))
-        )
-        if locking:
+        read = [adapted(self.mapper, column.column) for column in key.columns]
+        statement = self._narrowed(select(entity, *read), self._criterion(key, values))
+        statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
+        if locking and selects_from_tables(self.mapper):
             statement = statement.with_for_update(read=True, of=owner.local_table)
             statement = statement.execution_options(populate_existing=True)
         elif not key.unique:
             statement = statement.limit(2)
         found = []
-        rows = self.session.execute(statement).unique(lambda row: id(row[0]))
+        with self._guarded(key, values):
+            rows = self.session.execute(statement).unique(lambda row: id(row[0])).all()
         for obj, *row in rows:
             if not self._superseded(obj, key, values):
                 self._freshen(obj, key.columns, row)
                 found.append(obj)
         return found
+
+    @contextlib.contextmanager
+    def _guarded(self, key: Key, values: tuple[Any, ...]) -> Iterator[None]:
+        """For the block, a value that is none of the column's costs no more than the block.
+
+        PostgreSQL would end the transaction over it.
+        """
+        bind = {"mapper": self.mapper}
+        doubtful = any(not part.fits(value) for part, value in zip(key.parts, values))
+        if not doubtful or self.session.get_bind(**bind).dialect.name != "postgresql":
+            yield
+            return
+        if self.session.autoflush:
+            self.session.flush()
+        with self.session.no_autoflush, self.session.connection(bind_arguments=bind).begin_nested():
+            yield
 
     def _superseded(self, obj: Any, key: Key, values: tuple[Any, ...]) -> bool:
         """Whether what the row holds is no longer so in memory: deleted, or given another key."""
@@ -267,8 +312,19 @@ class Lookup:
 
     def _count(self, key: Key, values: tuple[Any, ...]) -> int:
         statement = select(func.count()).select_from(self.mapper.class_)
-        in_rows = self.session.execute(statement.where(self._criterion(key, values))).scalar()
+        statement = self._narrowed(statement, self._criterion(key, values))
+        in_rows = self.session.execute(statement).scalar()
         return int(in_rows or 0)
+
+    def _narrowed(self, statement: Any, criterion: ColumnElement[Any]) -> Any:
+        """Return the SELECT with a criterion on the model's tables, and for their rows alone."""
+        statement = statement.where(adapted(self.mapper, criterion))
+        if self.mapper.concrete and not selects_from_tables(self.mapper):
+            # A class below has a table of its own, and so a key of its own.
+            statement = statement.where(
+                self.mapper.polymorphic_on == self.mapper.polymorphic_identity
+            )
+        return statement
 
     def _criterion(self, key: Key, values: tuple[Any, ...]) -> ColumnElement[Any]:
         criteria = [part.criterion(value) for part, value in zip(key.parts, values)]
@@ -283,6 +339,8 @@ class Lookup:
         """
         if self.where is None:
             return ()
+        if _is_opaque(self.where):
+            return None
         for element in iterate(self.where):
             if isinstance(element, (FunctionElement, SelectBase)):
                 return None
@@ -312,6 +370,15 @@ class Lookup:
     @property
     def _model(self) -> str:
         return self.mapper.class_.__name__
+
+
+def _is_opaque(expression: ClauseElement) -> bool:
+    """Whether it has SQL given as text, or bare names: what they read cannot be told."""
+    return any(
+        isinstance(element, TextClause)
+        or (isinstance(element, ColumnClause) and not isinstance(element, Column))
+        for element in iterate(expression)
+    )
 
 
 def _changed(obj: Any, columns: Sequence[MappedColumn]) -> bool:

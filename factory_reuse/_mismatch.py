@@ -7,9 +7,10 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, Callable, Final, Iterable, Sequence
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import InstanceState, Mapper, object_session, with_parent
 from sqlalchemy.orm.interfaces import MANYTOONE
 from typing_extensions import final
 
@@ -112,7 +113,7 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
     if rest:
         if name not in mapper.relationships or mapper.relationships[name].uselist:
             return MISSING
-        parent = getattr(obj, name)
+        parent = _relative(obj, name)
         return None if parent is None else _contradiction(parent, rest, value, dialect)
     if name in mapper.relationships:
         return _other_relative(obj, mapper.relationships[name], value)
@@ -125,10 +126,11 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
         type_ = column.column.type
         if same(type_, dialect, current, value):
             return MISSING
-        wanted = column.normalised(name, value)
-        if same(type_, dialect, wanted, column.normalised(name, value)) and not same(
-            type_, dialect, getattr(obj, column.attribute), wanted
-        ):
+        wanted, again = (
+            column.normalised(name, value, lambda other: getattr(obj, other)) for _ in range(2)
+        )
+        held = getattr(obj, column.attribute)
+        if same(type_, dialect, wanted, again) and not same(type_, dialect, held, wanted):
             return current
         return MISSING  # equal as the model holds it; or salted, so that nothing can be said
     if name in mapper.all_orm_descriptors:
@@ -145,7 +147,7 @@ def _column_behind(mapper: Mapper[Any], name: str) -> MappedColumn | None:
 
 
 def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:
-    if relationship.direction is not MANYTOONE:
+    if relationship.direction is not MANYTOONE or relationship.viewonly:
         return _other_value(obj, relationship.key, value)
     state = inspect(obj)
     if relationship.key in state.dict:
@@ -160,7 +162,20 @@ def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:
     agree = [getattr(obj, column.attribute) == want for column, want in zip(known, wanted)]
     if known and all(agree) and not any(isinstance(want, Unsaved) for want in wanted):
         return MISSING
-    return getattr(obj, relationship.key)
+    return _relative(obj, relationship.key)
+
+
+def _relative(obj: Any, name: str) -> Any:
+    """Return the object on the other side, also where the model says ``lazy="raise"``."""
+    try:
+        return getattr(obj, name)
+    except InvalidRequestError:
+        session = object_session(obj)
+        if session is None:
+            raise
+        attribute = getattr(type(obj), name)
+        statement = select(attribute.property.mapper.class_).where(with_parent(obj, attribute))
+        return session.execute(statement).scalars().unique().first()
 
 
 def _other_value(obj: Any, name: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ from factory.base import FactoryMetaClass, FactoryOptions, OptionDefault
 from factory.builder import BuildStep, parse_declarations
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy.orm.exc import UnmappedClassError
 
 from . import _scope
 from ._arguments import check_arguments, has_stock
@@ -157,7 +158,10 @@ class ReuseOptions(FactoryOptions):
         self.declared = declared
         self._policy = checked(self._name, {n: getattr(self, PREFIX + n) for n in OPTIONS})
         self._plans: dict[Any, Plan] = {}
-        mapper = inspect(self.model, raiseerr=False)
+        try:
+            mapper = inspect(self.model, raiseerr=False)
+        except UnmappedClassError:  # to be mapped later: DeferredReflection
+            mapper = None
         # Backrefs are attributes only once the mappers are configured, so not before.
         if declared and isinstance(mapper, Mapper) and mapper.configured:
             declared_keys(self._name, mapper, self._policy.on or (), dialect="default")
@@ -217,7 +221,9 @@ class ReuseOptions(FactoryOptions):
         if run.found is None:
             make = super().instantiate
             with _scope.pinned(self, run.decision.session):
-                obj, run.found = run.decision.create(lambda: make(step, args, kwargs))
+                obj, run.found = run.decision.create(
+                    lambda: make(step, args, kwargs), arguments=kwargs
+                )
             if run.found is None:
                 return obj
         check_arguments(self.factory, run.decision.plan.mapper, run.call.undeclared())

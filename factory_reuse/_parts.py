@@ -6,16 +6,19 @@ object in memory has for it.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Tuple
 
-from sqlalchemy import Column, cast, literal, null
+from sqlalchemy import Column, Table, and_, null, or_
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapper
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+from sqlalchemy.sql.selectable import Join
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from typing_extensions import Protocol
 
-from ._columns import MappedColumn
-from ._values import MISSING, Call, Unsaved, needs_cast, same
+from ._columns import MappedColumn, mapped_column
+from ._stored import compared, stored
+from ._values import MISSING, Call, Unsaved, alike, fits, same
 
 
 class Part(Protocol):
@@ -57,6 +60,10 @@ class Part(Protocol):
         """What a row must satisfy to have the value."""
         ...
 
+    def fits(self, value: Any) -> bool:
+        """Whether the database can surely compare the value."""
+        ...
+
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
         """Whether the object has the value; ``None`` when only the database can tell."""
         ...
@@ -65,10 +72,11 @@ class Part(Protocol):
 class ColumnPart:
     """A column that holds the value itself."""
 
-    def __init__(self, column: MappedColumn, *, nullable: bool = False) -> None:
+    def __init__(self, column: MappedColumn, dialect: str, *, nullable: bool = False) -> None:
         self.columns: tuple[MappedColumn, ...] = (column,)
         self.nullable = nullable
         self._column = column
+        self._dialect = dialect
 
     @property
     def label(self) -> str:
@@ -88,24 +96,28 @@ class ColumnPart:
         return MISSING if isinstance(value, ClauseElement) else value
 
     def current(self, obj: Any) -> Any:
-        return self._column.current(obj)
+        value = self._column.current(obj)
+        return MISSING if isinstance(value, ClauseElement) else value
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
         column: ColumnElement[Any] = self._column.column
         if value is None:
             return column.is_(None)
-        if needs_cast(column.type, value):
-            value = cast(literal(value), column.type)
-        result: ColumnElement[Any] = column == value
+        result: ColumnElement[Any] = column == compared(column.type, self._dialect, value)
         return result
+
+    def fits(self, value: Any) -> bool:
+        return fits(self._column.column.type, value)
 
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
         current = self.current(obj)
-        if current is MISSING or isinstance(current, ClauseElement):
+        if current is MISSING:
             return None
         if current is None or value is None:
             return current is value
-        return same(self._column.column.type, dialect, current, value)
+        if same(self._column.column.type, dialect, current, value):
+            return True
+        return None if alike(current, value) else False
 
 
 class ExpressionPart:
@@ -113,9 +125,18 @@ class ExpressionPart:
 
     nullable = True  # coalesce(parent_id, 0) has a value where its column has none
 
-    def __init__(self, expression: ColumnElement[Any], columns: tuple[MappedColumn, ...]) -> None:
+    def __init__(
+        self,
+        expression: ColumnElement[Any],
+        columns: tuple[MappedColumn, ...],
+        dialect: str,
+        *,
+        equal_nulls: bool = False,
+    ) -> None:
         self.columns = columns
         self._expression = expression
+        self._dialect = dialect
+        self._equal_nulls = equal_nulls
 
     @property
     def label(self) -> str:
@@ -132,21 +153,27 @@ class ExpressionPart:
 
     def given(self, call: Call) -> Any:
         values = tuple(column.inserted(call) for column in self.columns)
-        return MISSING if MISSING in values else values
+        return MISSING if _holds(values, MISSING) else values
 
     def current(self, obj: Any) -> Any:
         values = tuple(column.current(obj) for column in self.columns)
-        return MISSING if MISSING in values else values
+        return MISSING if _holds(values, MISSING) else values
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
-        result: ColumnElement[Any] = self._expression == self._with(value)
+        wanted = self._with(value)
+        result: ColumnElement[Any] = self._expression == wanted
+        if self._equal_nulls:
+            result = or_(result, and_(self._expression.is_(None), wanted.is_(None)))
         return result
+
+    def fits(self, value: Any) -> bool:
+        return all(fits(column.column.type, part) for column, part in zip(self.columns, value))
 
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
         current = self.current(obj)
         if current is MISSING:
             return None
-        if None in current or None in value:
+        if _holds(current, None) or _holds(value, None):
             return None
         equal = all(
             same(column.column.type, dialect, left, right)
@@ -155,7 +182,7 @@ class ExpressionPart:
         return True if equal else None
 
     def _with(self, values: tuple[Any, ...]) -> ColumnElement[Any]:
-        return substitute(self._expression, dict(zip(self.columns, values)))
+        return substitute(self._expression, dict(zip(self.columns, values)), self._dialect)
 
 
 class PredicatePart(ExpressionPart):
@@ -175,48 +202,72 @@ class PredicatePart(ExpressionPart):
         return None
 
 
-class HybridPart:
-    """A hybrid that is more than a column in SQL; the factory gives it by its own name."""
+class HybridPart(ExpressionPart):
+    """A hybrid that is more than a column in SQL, given by its own name or through its columns."""
 
     nullable = False
 
     def __init__(
-        self, name: str, expression: ColumnElement[Any], columns: tuple[MappedColumn, ...]
+        self,
+        name: str,
+        expression: ColumnElement[Any],
+        columns: tuple[MappedColumn, ...],
+        dialect: str,
     ) -> None:
-        self.columns = columns
+        super().__init__(expression, columns, dialect)
         self._name = name
-        self._expression = expression
 
     @property
     def label(self) -> str:
         return self._name
 
     def names(self) -> Iterable[str]:
-        return (self._name,)
+        return (self._name, *super().names())
 
     def available(self, call: Call) -> bool:
-        return call.has(self._name)
+        return call.has(self._name) or (bool(self.columns) and super().available(call))
 
     def explicit(self, call: Call) -> bool:
-        return call.explicit(self._name)
+        return call.explicit(self._name) or super().explicit(call)
 
     def given(self, call: Call) -> Any:
-        return call.value(self._name) if call.has(self._name) else MISSING
+        if call.has(self._name):
+            return call.value(self._name)
+        values = super().given(call)
+        return values if values is MISSING else _OfColumns(values)
 
     def current(self, obj: Any) -> Any:
-        if any(column.current(obj) is MISSING for column in self.columns):
+        if super().current(obj) is MISSING:
             return MISSING
-        return getattr(obj, self._name)
+        try:
+            return getattr(obj, self._name)
+        except Exception:  # the project's code may not be made for what is not complete yet
+            return MISSING
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
+        if isinstance(value, _OfColumns):
+            return super().criterion(value)
         result: ColumnElement[Any] = self._expression == value
         return result
 
+    def fits(self, value: Any) -> bool:
+        if isinstance(value, _OfColumns):
+            return super().fits(value)
+        return fits(self._expression.type, value)
+
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
+        if isinstance(value, _OfColumns):
+            return super().matches(obj, value, dialect)
         current = self.current(obj)
         if current is MISSING:
             return None
         return same(self._expression.type, dialect, current, value)
+
+
+class _OfColumns(Tuple[Any, ...]):
+    """The values of a hybrid's columns, in place of its own."""
+
+    __slots__ = ()
 
 
 def columns_in(
@@ -235,7 +286,7 @@ def columns_in(
 
 
 def substitute(
-    expression: ColumnElement[Any], values: Mapping[MappedColumn, Any]
+    expression: ColumnElement[Any], values: Mapping[MappedColumn, Any], dialect: str
 ) -> ColumnElement[Any]:
     """Return the expression with values (or SQL) in place of its columns."""
     by_name = {_name(column.column): (column.column, value) for column, value in values.items()}
@@ -244,12 +295,37 @@ def substitute(
         if not isinstance(element, Column) or _name(element) not in by_name:
             return None
         column, value = by_name[_name(element)]
-        if isinstance(value, ClauseElement):
-            return value
-        return null() if value is None else literal(value, type_=column.type)
+        return null() if value is None else stored(column.type, dialect, value)
 
     result: ColumnElement[Any] = replacement_traverse(expression, {}, replace)
     return result
+
+
+def _holds(values: Iterable[Any], item: object) -> bool:
+    """Whether the item is among the values; `in` would compare SQL, which makes SQL."""
+    return any(value is item for value in values)
+
+
+def adapted(mapper: Mapper[Any], expression: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the expression over what a query for the model selects from.
+
+    That is the table itself, unless the model is mapped to a SELECT, or with the classes below it
+    that have tables of their own to a UNION of them all.
+    """
+    if selects_from_tables(mapper):
+        return expression
+
+    def replace(element: Any, **_: Any) -> Any:
+        column = mapped_column(mapper, element)
+        return None if column is None else getattr(mapper.class_, column.attribute).expression
+
+    result: ColumnElement[Any] = replacement_traverse(expression, {}, replace)
+    return result
+
+
+def selects_from_tables(mapper: Mapper[Any]) -> bool:
+    """Whether a query for the model selects from its tables, and nothing made of them."""
+    return isinstance(mapper.selectable, (Table, Join))
 
 
 def unsaved_in(value: Any) -> bool:

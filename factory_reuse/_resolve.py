@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Container, Iterable, Sequence
+from typing import Any, Callable, Container, Iterable, Mapping, Sequence
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session
@@ -17,7 +17,7 @@ from ._keys import Key
 from ._lookup import Found, Lookup
 from ._mismatch import Difference, Passed, differences, settle
 from ._policy import Policy
-from ._values import Call, NoParent
+from ._values import MISSING, Call, NoParent, freeze
 from .errors import ReuseError
 
 
@@ -75,6 +75,7 @@ class Decision:
         self.has_key = bool(available)
         self._keys = self._ordered(available)
         self._tried: list[tuple[Key, tuple[Any, ...]]] = []
+        self._arguments: Mapping[str, Any] = {}
         self._lookup = Lookup(
             session,
             plan.mapper,
@@ -123,15 +124,21 @@ class Decision:
         ``F(org_id=5)`` where the factory declares ``org = SubFactory(...)`` means the org with the
         id 5: the flush would write the id of the one that the SubFactory makes.
         """
-        for key in self._keys:
-            for column in key.columns:
-                name = column.overrides(self.call) if column.related else None
-                if name is not None:
-                    value = column.given(self.call)
-                    self.call.replace(name, partial(self._lookup.parent, column, name, value))
+        for column in dict.fromkeys(column for key in self._keys for column in key.columns):
+            name = column.overrides(self.call) if column.related else None
+            if name is not None:
+                parent = partial(self._lookup.parent, *column.passed_parent(self.call, name))
+                self.call.replace(name, parent)
 
-    def create(self, make: Callable[[], Any]) -> tuple[Any, Found | None]:
-        """Return a new object; or the row that refused it, with how it was found."""
+    def create(
+        self, make: Callable[[], Any], arguments: Mapping[str, Any]
+    ) -> tuple[Any, Found | None]:
+        """Return a new object; or the row that refused it, with how it was found.
+
+        Args:
+            arguments: the keyword arguments that ``make`` passes to the model.
+        """
+        self._arguments = arguments
         if not self.plan.savepoint:
             obj, found = make(), None
         else:
@@ -144,7 +151,8 @@ class Decision:
                 keys=self.plan.keys,
                 factory=self.call.factory,
             )
-        if found is None and isinstance(obj, self.plan.mapper.class_) and obj in self.session:
+        known = found is None and self._lookup.where is None  # a new row need not satisfy `where`
+        if known and isinstance(obj, self.plan.mapper.class_) and obj in self.session:
             for key in self._keys:
                 values = key.current(obj) if key.plain else None
                 if values is not None:
@@ -176,11 +184,9 @@ class Decision:
 
     def _refresh(self, obj: Any) -> None:
         unflushed = inspect(obj).committed_state
-        if not unflushed:
-            self.session.refresh(obj)
-            return
         kept = [each.key for each in self.plan.mapper.column_attrs if each.key not in unflushed]
-        self.session.refresh(obj, kept)
+        with self._lookup.pending_kept():
+            self.session.refresh(obj, kept if unflushed else None)
 
     def _update(self, obj: Any, differing: Sequence[Difference]) -> None:
         # A passed category__name="ZZ" means the category of that name, so it is its SubFactory's.
@@ -214,10 +220,22 @@ class Decision:
         with self._lookup.pending_kept():  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
         of_other_keys = names - found.key.names
-        return (
-            [each for each in differing if each.passed.path[0] in of_other_keys],
-            [each for each in differing if each.passed.path[0] not in of_other_keys],
-        )
+        contradictions, others = [], []
+        for each in differing:
+            if each.passed.path[0] not in of_other_keys:
+                others.append(each)
+            elif not self._is_equal_there(found.obj, each.passed):
+                contradictions.append(each)
+        return contradictions, others
+
+    def _is_equal_there(self, obj: Any, passed: Passed) -> bool:
+        """Whether the database takes a passed key value for the row's, though Python does not."""
+        columns = [column for key in self.plan.keys for column in key.columns]
+        column = next((column for column in columns if passed.name in column.direct), None)
+        if column is None:
+            return False
+        value = column.as_held(passed.name, passed.value, obj)
+        return value is not MISSING and self._lookup.equals(obj, column, value)
 
     def _reread(self, failed: list[Any]) -> tuple[Any, Found] | None:
         """Return the row by the keys of the call, or of the instance that failed to become one."""
@@ -236,16 +254,24 @@ class Decision:
     def _candidates(self, failed: list[Any]) -> list[tuple[Key, tuple[Any, ...]]]:
         """Return the keys and values to look the row up by that refused the INSERT.
 
-        The instance may have other values than the call gave. It is the first of its class in the
-        flush: what it refers to was added after it.
+        The instance may have other values than the call gave. Of several of its class in the
+        flush, it is the one that has most of the arguments; or the first, since what it refers to
+        was added after it.
         """
         candidates = list(self._tried)
-        ours = next((obj for obj in failed if isinstance(obj, self.plan.mapper.class_)), None)
+        tried = {(key, freeze(values)) for key, values in self._tried}
+        of_class = [obj for obj in failed if isinstance(obj, self.plan.mapper.class_)]
+        ours = max(of_class, key=self._arguments_held, default=None)
         for key in filter(self._counts, self.plan.keys if ours is not None else ()):
             values = key.current(ours)
-            if values is not None and (key, values) not in candidates:
+            if values is not None and (key, freeze(values)) not in tried:
                 candidates.append((key, values))
         return candidates
+
+
+    def _arguments_held(self, obj: Any) -> int:
+        held = inspect(obj).dict
+        return sum(held.get(name, MISSING) is value for name, value in self._arguments.items())
 
 
 def _expression(plan: Plan, factory: str) -> ColumnElement[Any] | None:
@@ -254,7 +280,16 @@ def _expression(plan: Plan, factory: str) -> ColumnElement[Any] | None:
         return None
     model = plan.mapper.class_
     if not hasattr(where, "__clause_element__") and callable(where):
-        where = where(model)
+        try:
+            where = where(model)
+        except Exception as error:
+            raise ReuseError(
+                f"{factory}: where={where!r} failed for {model.__name__}: {error}. It takes the "
+                "model and returns an SQL expression.",
+                factory=factory,
+                model=model.__name__,
+                values={"where": where},
+            ) from error
     where = where.__clause_element__() if hasattr(where, "__clause_element__") else where
     if not isinstance(where, ColumnElement):
         raise ReuseError(

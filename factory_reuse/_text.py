@@ -10,13 +10,17 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 from typing_extensions import final
 
-#: A quoted string, a cast, a quoted name, a plain name, or any other character.
+_COMMENT: Final = re.compile(r"""('(?:[^']|'')*') | --[^\n]* | /\*.*?\*/""", re.DOTALL | re.VERBOSE)
+
+#: A quoted string, the type of a cast, a quoted name, a plain name, or any other character.
 _PIECES: Final = re.compile(
-    r"""'(?:[^']|'')*' | ::\s*\w+ | "(?:[^"]|"")*" | [A-Za-z_]\w* | .""", re.DOTALL | re.VERBOSE
+    r"""'(?:[^']|'')*' | ::\s*\w+ | \bAS\s+\w+
+    | "(?:[^"]|"")*" | `[^`]*` | \[[^]\s]*\] | [A-Za-z_]\w* | .""",
+    re.DOTALL | re.VERBOSE | re.IGNORECASE,
 )
 
-#: What can be compared as it stands: a name, or a function of something.
-_VALUE: Final = re.compile(r'\s*[\w."]+\s*(\(.*\))?\s*', re.DOTALL)
+#: What can be compared as it stands: a name, or one function of something.
+_VALUE: Final = re.compile(r'\s*[\w."`\[\]]+\s*', re.DOTALL)
 
 
 @final
@@ -28,9 +32,11 @@ class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at
     def __init__(self, text: str, table: Table) -> None:
         self.pieces: list[str | ClauseElement] = []
         columns = {column.name.lower(): column for column in table.columns}
-        found = _PIECES.findall(text)
+        # A backslash keeps SQLAlchemy from taking what follows a colon for a parameter.
+        text = _COMMENT.sub(lambda match: match.group(1) or " ", text.replace(r"\:", ":"))
+        found = [piece.group() for piece in _PIECES.finditer(text)]
         for position, piece in enumerate(found):
-            column = columns.get(piece.strip('"').lower())
+            column = columns.get(piece.strip('"`[]').lower())
             calls = "".join(found[position + 1 :]).lstrip().startswith("(")
             if column is None or calls:
                 self.pieces.append(piece)
@@ -42,7 +48,10 @@ class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at
     @classmethod
     def of_value(cls, text: str, table: Table) -> TextExpression | None:
         """Return the expression of an index; ``None`` where it is more than a value (an order)."""
-        return cls(text, table) if _VALUE.fullmatch(text) else None
+        called = text.strip()
+        if called.endswith(")"):
+            called = called[: _opening(called)]
+        return cls(text, table) if _VALUE.fullmatch(called) else None
 
     def get_children(self, **options: Any) -> Iterable[Any]:
         return [piece for piece in self.pieces if isinstance(piece, ClauseElement)]
@@ -53,6 +62,16 @@ class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at
             clone(piece, **options) if isinstance(piece, ClauseElement) else piece
             for piece in self.pieces
         ]
+
+
+def _opening(text: str) -> int:
+    """Return where the parenthesis opens that the text's last character closes."""
+    depth = 0
+    for position in range(len(text) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(text[position], 0)
+        if depth == 0:
+            return position
+    return 0
 
 
 @compiles(TextExpression)

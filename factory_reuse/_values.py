@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import unicodedata
 import uuid
 from typing import Any, Callable, Final, Hashable
 
+from sqlalchemy import inspect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import Enum, TypeDecorator, TypeEngine
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.types import JSON, Enum, TypeDecorator, TypeEngine
 from typing_extensions import Protocol, final
 
 
@@ -37,6 +40,11 @@ class Unsaved:
     def __init__(self, parent: object, known: Any = MISSING) -> None:
         self.parent = parent
         self.known = known
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the parent has got its row since."""
+        return inspect(self.parent).key is not None  # type: ignore[no-any-return]  # untyped
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Unsaved) and other.parent is self.parent
@@ -92,17 +100,35 @@ def coerce(type_: TypeEngine[Any], value: Any) -> Any:
         cannot hold it, so that no row has it.
     """
     convert = _CONVERSIONS.get(_python_type(type_))
-    if convert is None or value is None or isinstance(value, Unsaved):
+    if convert is None or value is None or isinstance(value, (Unsaved, ClauseElement)):
         return value
     try:
         return convert(value)
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, TypeError, ArithmeticError, AttributeError):  # the last is uuid.UUID's
         return MISSING
 
 
-def needs_cast(type_: TypeEngine[Any], value: Any) -> bool:
-    """Whether a column of text is to be compared with a value of another kind."""
-    return _python_type(type_) is str and not isinstance(value, (str, type(None)))
+def fits(type_: TypeEngine[Any], value: Any) -> bool:
+    """Whether every database can compare a column of the type with the value.
+
+    A type that converts values by itself is believed to refuse what it cannot.
+    """
+    if value is None or isinstance(value, ClauseElement):
+        return True
+    if isinstance(type_, JSON):
+        return type(type_).__name__ == "JSONB"  # PostgreSQL has no json = json
+    expected = _python_type(type_)
+    return expected is None or isinstance(value, expected)
+
+
+def is_text(type_: TypeEngine[Any]) -> bool:
+    """Whether a column of the type holds plain text."""
+    return _python_type(type_) is str
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Whether two values are texts that some collation takes for equal; only a database knows."""
+    return isinstance(left, str) and isinstance(right, str) and _folded(left) == _folded(right)
 
 
 def same(type_: TypeEngine[Any], dialect: Dialect, left: Any, right: Any) -> bool:
@@ -155,7 +181,15 @@ def _equal(left: Any, right: Any) -> bool:
         return False
 
 
+def _folded(text: str) -> str:
+    # Case, accents and trailing spaces are what collations pass over.
+    pieces = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(piece for piece in pieces if not unicodedata.combining(piece)).rstrip()
+
+
 def _python_type(type_: TypeEngine[Any]) -> Any:
+    if type(type_).__name__ == "Variant":  # SQLAlchemy 1.4's, of types that 2.0 leaves as they are
+        type_ = type_.impl
     if isinstance(type_, (TypeDecorator, Enum)):
         return None  # they convert by themselves
     try:
@@ -165,6 +199,8 @@ def _python_type(type_: TypeEngine[Any]) -> Any:
 
 
 def _to_int(value: Any) -> int:
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError(value)  # a number to Python alone
     number = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError(value)
@@ -185,6 +221,7 @@ _CONVERSIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     int: _to_int,
     str: _to_str,
     datetime.date: _to_date,
+    float: float,
     decimal.Decimal: lambda value: decimal.Decimal(str(value)),
     uuid.UUID: lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
 }

@@ -2,11 +2,19 @@
 
 import pytest
 from keyed import BaseFactory, assert_reused, current, persisting, rows
-from sqlalchemy import Column, Integer, String, UniqueConstraint
+from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint, event
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import declarative_base, synonym, validates
+from sqlalchemy.orm import (
+    backref,
+    column_property,
+    composite,
+    declarative_base,
+    relationship,
+    synonym,
+    validates,
+)
 
-from factory_reuse import MismatchError, reuse_existing
+from factory_reuse import MismatchError, find, reuse_existing
 
 Base = declarative_base()
 
@@ -225,3 +233,202 @@ def test_hybrid_that_nobody_can_give(session, engine):
 
     assert_reused(CalendarFactory(), CalendarFactory, name="Gregorian")
     assert CalendarFactory().letters == 9
+
+
+# Names that give a column along with others
+
+
+class Point:
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __composite_values__(self):
+        return self.x, self.y
+
+    def __eq__(self, other):
+        return isinstance(other, Point) and (self.x, self.y) == (other.x, other.y)
+
+    __hash__ = None
+
+
+class Owner(Base):
+    __tablename__ = "owner"
+
+    id = Column(Integer, primary_key=True)
+
+
+class Place(Base):
+    """Each key can be given by a name that is not its column's."""
+
+    __tablename__ = "place"
+    __table_args__ = (
+        UniqueConstraint("title", "x", "y"),
+        UniqueConstraint("title", "code"),
+        UniqueConstraint("title", "cents"),
+        UniqueConstraint("title", "owner_id"),
+    )
+
+    id = Column(Integer, primary_key=True)
+    title = Column(String(20))
+    x = Column(Integer)
+    y = Column(Integer)
+    point = composite(Point, x, y)
+    code = Column(String(20))
+    shorthand = synonym("code")
+    abbreviation = synonym("shorthand")
+    cents = Column(Integer)
+    owner_id = Column(ForeignKey("owner.id"))
+    owner = relationship(Owner)
+    keeper = synonym("owner")
+
+    @hybrid_property
+    def price(self):
+        return self.cents / 100
+
+    @price.setter
+    def price(self, price):
+        self.cents = int(price * 100)
+
+    @price.expression
+    def price(cls):
+        return cls.cents / 100.0
+
+
+@reuse_existing
+class PlaceFactory(BaseFactory):
+    class Meta:
+        model = Place
+
+    title = "home"
+
+
+OTHER_NAMES = {
+    "point": (Point(1, 2), Point(1, 3)),
+    "abbreviation": ("a", "b"),
+    "price": (2.5, 2.0),
+}
+
+
+@pytest.mark.parametrize("persistence", [None, "flush"])
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_given_by_another_name(name, persistence):
+    """A composite, a synonym's synonym and a hybrid with SQL of its own give the key's columns."""
+    places = persisting(PlaceFactory, persistence)
+    value, other = OTHER_NAMES[name]
+    made = places(**{name: value})
+    assert places(**{name: other}) is not made
+    assert_reused(made, places, **{name: value})
+
+
+@pytest.mark.parametrize("on", [None, ("title", "keeper")])
+def test_synonym_of_a_relationship(on, session):
+    """A synonym of a relationship gives its foreign key."""
+    places = reuse_existing(persisting(PlaceFactory, "flush"), on=on)
+    first, second = Owner(), Owner()
+    session.add_all([first, second])
+    made = places(keeper=first)
+    assert places(keeper=second) is not made
+    assert_reused(made, places, keeper=first)
+
+
+@pytest.mark.parametrize("name", ["price", "label"])
+def test_hybrid_given_through_its_columns(name):
+    """`on` names an expression, and the factory gives the columns it is made of."""
+    places = reuse_existing(persisting(LabelledFactory, "flush"), on=name)
+    made = places()
+    assert_reused(made, places)
+    assert places(code="b", cents=300) is not made
+
+
+class Labelled(Base):
+    __tablename__ = "labelled"
+
+    id = Column(Integer, primary_key=True)
+    title = Column(String(20))
+    code = Column(String(20))
+    cents = Column(Integer)
+    label = column_property(title + code)
+
+    @hybrid_property
+    def price(self):
+        return self.cents / 100.0
+
+
+class LabelledFactory(BaseFactory):
+    class Meta:
+        model = Labelled
+
+    title = "home"
+    code = "a"
+    cents = 250
+
+
+# What validators and setters may do
+
+
+class Badge(Base):
+    __tablename__ = "badge"
+
+    id = Column(Integer, primary_key=True)
+    team = Column(String(20))
+    name = Column(String(40), unique=True)
+    nick = Column(String(40), unique=True)
+    holder_id = Column(ForeignKey("owner.id"))
+    holder = relationship(Owner, backref=backref("badge", uselist=False))
+
+    the_holder = None
+
+    @validates("name")
+    def _with_team(self, name, value):
+        if self.the_holder is not None:
+            self.holder = self.the_holder
+        return f"{self.team}/{self.shortened(value)}"
+
+    def shortened(self, value):
+        return value[:3]
+
+
+@event.listens_for(Badge.nick, "set", retval=True)
+def _lower(target, value, old, initiator):
+    return value.lower()
+
+
+class BadgeFactory(BaseFactory):
+    class Meta:
+        model = Badge
+        sqlalchemy_session_persistence = "flush"
+
+    team = "red"
+    name = "Alexandra"
+
+
+def test_validator_that_reads_another_attribute(session):
+    """A validator sees the values that the call gives, and the model's own methods."""
+    badges = reuse_existing(BadgeFactory, on="name")
+    session.add(Badge(team=None, name="Alexandra"))
+    made = badges()
+    assert made.name == "red/Ale"
+    assert_reused(made, badges)
+    assert badges(team="blue") is not made
+
+
+def test_event_that_changes_a_value():
+    """A listener of the attribute has the last word, as a validator has."""
+    badges = reuse_existing(BadgeFactory, on="nick")
+    made = badges(nick="Lex")
+    assert find(badges, nick="LEX") is made
+    assert_reused(made, badges, nick="LEX")
+
+
+def test_validator_that_assigns_a_parent(session, monkeypatch):
+    """Finding out what a validator makes of a value unlinks nothing."""
+    badges = reuse_existing(BadgeFactory, on="name")
+    owner = Owner()
+    session.add(owner)
+    monkeypatch.setattr(Badge, "the_holder", owner)
+    made = badges()
+    session.commit()
+    assert owner.badge is made
+    assert badges() is made
+    session.commit()
+    assert made.holder_id == owner.id
