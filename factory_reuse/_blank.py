@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.attributes import NO_VALUE
+from sqlalchemy.orm.base import NO_VALUE
 
 from ._values import MISSING
 

@@ -311,7 +311,9 @@ def _indirect_names(mapper: Mapper[Any], column: Column[Any], attribute: str) ->
         element = _hybrid_element(mapper, name)
         if element is None or hybrid_column(mapper, name) is not None:
             continue
-        if any(isinstance(read, Column) and column.shares_lineage(read) for read in iterate(element)):
+        if any(
+            isinstance(read, Column) and column.shares_lineage(read) for read in iterate(element)
+        ):
             yield name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Sequence, Type, TypeVar, Union, overload
+from typing import Any, Callable, Final, Sequence, Type, TypeVar, Union, overload
 
 from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
 from typing_extensions import Literal
@@ -14,6 +14,9 @@ from .errors import ReuseError
 F = TypeVar("F", bound="Type[BaseFactory[Any]]")
 
 Key = Union[str, Sequence[str], Sequence[Sequence[str]], None]
+
+#: No factory yet: ``@reuse_existing(...)`` gets it in a second call.
+_LATER: Final = object()
 
 
 @overload
@@ -48,7 +51,7 @@ def reuse_existing(
 
 
 def reuse_existing(
-    factory: Any = None,
+    factory: Any = _LATER,
     *,
     on: Key = None,
     where: Any = None,
@@ -122,7 +125,7 @@ def reuse_existing(
         _declare(decorated, options)
         return decorated
 
-    return decorate if factory is None else decorate(factory)
+    return decorate if factory is _LATER else decorate(factory)
 
 
 class ReuseMixin:

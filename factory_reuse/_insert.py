@@ -58,16 +58,17 @@ def insert(
             raise deadlock from error  # not that there was no SAVEPOINT left to go back to
         if not isinstance(error, Exception) or not _is_refused(causes):
             raise
+        winner, may_read = None, True
         try:
             with savepoint(session, mapper):
                 winner = reread(failed)
         except (DBAPIError, PendingRollbackError) as unread:
             if _code(unread) in _NEWER_THAN_SNAPSHOT:
                 raise _lost(factory, mapper, error) from error
-            winner = None  # not to be read, or no transaction left: the first error says it all
+            may_read = False  # no right to lock, or no transaction left: the refusal says it all
         if winner is not None:
             return winner
-        if _is_unseen(session, mapper, keys, causes) and not is_visible(failed):
+        if may_read and _is_unseen(session, mapper, keys, causes) and not is_visible(failed):
             raise _lost(factory, mapper, error) from error
         raise
     return made

@@ -232,9 +232,7 @@ def _declared(factory: str, mapper: Mapper[Any], names: Names, dialect: str) -> 
     return Key(mapper, parts, unique=unique)
 
 
-def _declared_parts(
-    factory: str, mapper: Mapper[Any], name: str, dialect: str
-) -> Iterator[Part]:
+def _declared_parts(factory: str, mapper: Mapper[Any], name: str, dialect: str) -> Iterator[Part]:
     descriptor = mapper.all_orm_descriptors.get(name)
     if name in mapper.synonyms:
         yield from _declared_parts(factory, mapper, mapper.synonyms[name].name, dialect)
@@ -330,7 +328,9 @@ _PARTIAL = ("postgresql", "sqlite")
 
 def _nulls_not_distinct(constraint: Any, dialect: str) -> bool:
     """Whether NULLs are equal here: ``postgresql_nulls_not_distinct`` (PostgreSQL 15)."""
-    return dialect == "postgresql" and bool(constraint.dialect_kwargs.get("postgresql_nulls_not_distinct"))
+    return dialect == "postgresql" and bool(
+        constraint.dialect_kwargs.get("postgresql_nulls_not_distinct")
+    )
 
 
 def _all_plain(parts: Iterable[Part]) -> bool:

@@ -81,6 +81,8 @@ def _keys(factory: str, on: Any) -> tuple[Names, ...] | None:
         return None
     if isinstance(on, str):
         on = (on,)
+    if hasattr(on, "key") and isinstance(on.key, str):
+        raise _bad(factory, "on", on, f"the attribute's name: on={on.key!r}")
     if not isinstance(on, (tuple, list)):
         raise _bad(factory, "on", on, _ON)
     if len(on) == 0:

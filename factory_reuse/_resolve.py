@@ -127,7 +127,9 @@ class Decision:
         for column in dict.fromkeys(column for key in self._keys for column in key.columns):
             name = column.overrides(self.call) if column.related else None
             if name is not None:
-                parent = partial(self._lookup.parent, *column.passed_parent(self.call, name))
+                parent = partial(
+                    self._lookup.queries.parent, *column.passed_parent(self.call, name)
+                )
                 self.call.replace(name, parent)
 
     def create(
@@ -185,7 +187,7 @@ class Decision:
     def _refresh(self, obj: Any) -> None:
         unflushed = inspect(obj).committed_state
         kept = [each.key for each in self.plan.mapper.column_attrs if each.key not in unflushed]
-        with self._lookup.pending_kept():
+        with self._lookup.queries.pending_kept():
             self.session.refresh(obj, kept if unflushed else None)
 
     def _update(self, obj: Any, differing: Sequence[Difference]) -> None:
@@ -217,7 +219,9 @@ class Decision:
         if not passed:
             return [], []
         dialect = self.session.get_bind(self.plan.mapper).dialect
-        with self._lookup.pending_kept():  # a relationship loaded for comparison would flush
+        with (
+            self._lookup.queries.pending_kept()
+        ):  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
         of_other_keys = names - found.key.names
         contradictions, others = [], []
@@ -235,7 +239,7 @@ class Decision:
         if column is None:
             return False
         value = column.as_held(passed.name, passed.value, obj)
-        return value is not MISSING and self._lookup.equals(obj, column, value)
+        return value is not MISSING and self._lookup.queries.equals(obj, column, value)
 
     def _reread(self, failed: list[Any]) -> tuple[Any, Found] | None:
         """Return the row by the keys of the call, or of the instance that failed to become one."""
@@ -248,7 +252,7 @@ class Decision:
     def _is_visible(self, failed: list[Any]) -> bool:
         """Whether ``where`` alone keeps the row from being found."""
         return self._lookup.where is not None and any(
-            self._lookup.exists(key, values) for key, values in self._candidates(failed)
+            self._lookup.queries.exists(key, values) for key, values in self._candidates(failed)
         )
 
     def _candidates(self, failed: list[Any]) -> list[tuple[Key, tuple[Any, ...]]]:
@@ -267,7 +271,6 @@ class Decision:
             if values is not None and (key, freeze(values)) not in tried:
                 candidates.append((key, values))
         return candidates
-
 
     def _arguments_held(self, obj: Any) -> int:
         held = inspect(obj).dict

@@ -12,6 +12,7 @@ from typing import Any, Iterator
 from sqlalchemy.orm import Session
 
 from ._session import real_session
+from .errors import SessionError
 from .report import Outcome
 
 _session: ContextVar[Any] = ContextVar("factory_reuse.session", default=None)
@@ -37,6 +38,10 @@ def use_session(session: Any) -> Iterator[None]:
         with use_session(session):
             CategoryFactory(name="Books")
     """
+    if session is None:
+        raise SessionError(
+            "use_session() was given None. Pass it a Session, a scoped_session or a callable."
+        )
     real_session(session, factory="use_session()")
     with _set(_session, session):
         yield

@@ -66,7 +66,7 @@ def _rounding_type(type_: TypeEngine[Any], dialect: str) -> TypeEngine[Any] | No
         return type_
     if dialect not in ("mysql", "mariadb"):
         return None
-    if type_.__visit_name__ in ("float", "FLOAT"):
+    if isinstance(type_, Float) and type_.__visit_name__ in ("float", "FLOAT"):
         # CAST takes no precision; up to 24 it is single, and a double needs no rounding.
         return Float() if (type_.precision or 0) <= 24 else None
     # CAST knows no REAL or TIMESTAMP, and DATETIME without its precision is another value.

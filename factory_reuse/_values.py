@@ -44,7 +44,8 @@ class Unsaved:
     @property
     def is_saved(self) -> bool:
         """Whether the parent has got its row since."""
-        return inspect(self.parent).key is not None  # type: ignore[no-any-return]  # untyped
+        state: Any = inspect(self.parent)
+        return state.key is not None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Unsaved) and other.parent is self.parent
@@ -189,7 +190,7 @@ def _folded(text: str) -> str:
 
 def _python_type(type_: TypeEngine[Any]) -> Any:
     if type(type_).__name__ == "Variant":  # SQLAlchemy 1.4's, of types that 2.0 leaves as they are
-        type_ = type_.impl
+        type_ = getattr(type_, "impl", type_)
     if isinstance(type_, (TypeDecorator, Enum)):
         return None  # they convert by themselves
     try:

@@ -5,11 +5,11 @@ import weakref
 
 import factory
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, String, event
+from sqlalchemy import Column, ForeignKey, Integer, String, event, insert, text
 from sqlalchemy.orm import Session, declarative_base, relationship
 
-from factory_reuse import _cache, find, reuse_existing, use_session
-from regions import BaseFactory
+from factory_reuse import AmbiguousMatchError, _cache, find, reuse_existing, use_session
+from regions import BaseFactory, keep_foreign_keys
 
 Base = declarative_base()
 
@@ -383,3 +383,131 @@ def test_released_without_a_collection(call, session, committed):
         assert held() is None
     finally:
         gc.enable()
+
+
+# What a query would do first
+
+
+# SQLite gives the new row the id of the one that a cascade deleted behind the session's back.
+@pytest.mark.filterwarnings("ignore:Identity map already had:sqlalchemy.exc.SAWarning")
+@pytest.mark.backends("sqlite", "postgresql")
+@pytest.mark.parametrize("end", ["orphan", "delete"])
+def test_unflushed_change_that_takes_the_row_away(end, engine, session):
+    """The cache answers after the flush that a query would make: a cascade may delete the row."""
+    keep_foreign_keys(engine)
+    parent = Parent(name="p")
+    session.add(parent)
+    child = ChildFactory(parent=parent)
+    session.commit()
+    assert ChildFactory() is child
+    if end == "orphan":
+        parent.children.remove(child)
+    else:
+        session.delete(parent)
+    made = ChildFactory()
+    assert made is not child
+    session.commit()
+    assert session.query(Child).all() == [made]
+
+
+@pytest.mark.backends("sqlite")
+def test_unflushed_change_and_no_autoflush(make_session):
+    """Where a query would not flush, the cache does not either."""
+    session = make_session(autoflush=False)
+    with use_session(session):
+        child = ChildFactory()
+        child.label = "new"
+        assert ChildFactory() is child
+    assert child in session.dirty
+
+
+class Parent(Base):
+    __tablename__ = "parent"
+
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50))
+    children = relationship("Child", cascade="all, delete-orphan", passive_deletes=True)
+
+
+class Child(Base):
+    __tablename__ = "child"
+
+    id = Column(Integer, primary_key=True)
+    code = Column(String(50), unique=True)
+    label = Column(String(50))
+    parent_id = Column(ForeignKey("parent.id", ondelete="CASCADE"))
+    parent = relationship(Parent, overlaps="children")
+
+
+@reuse_existing
+class ChildFactory(BaseFactory):
+    class Meta:
+        model = Child
+
+    code = "c"
+
+
+# Ends that no event of the session tells
+
+
+def test_rollback_by_the_owner_of_the_connection(engine):
+    """A transaction that the caller rolls back past the session empties the cache."""
+    with engine.connect() as connection:
+        outer = connection.begin()
+        session = Session(connection)
+        with use_session(session):
+            region = RegionFactory()
+            outer.rollback()
+            assert find(RegionFactory) is not region
+        session.close()
+
+
+@pytest.mark.backends("postgresql")
+def test_several_statements_in_one(session):
+    """A SELECT that is followed by another statement is no mere SELECT."""
+    with use_session(session):
+        region = RegionFactory()
+        session.execute(text("SELECT 1; DELETE FROM region"))
+        assert find(RegionFactory) is None
+        assert RegionFactory() is not region
+
+
+def test_a_flush_that_was_refused_by_a_listener(session):
+    """After a flush that never came to its end, an INSERT of the caller's counts again."""
+
+    class AnyFactory(BaseFactory):
+        class Meta:
+            model = Note
+
+        title = "same"
+
+    notes = reuse_existing(AnyFactory, on="title")
+
+    def veto(*args):
+        raise ValueError("no")
+
+    with use_session(session):
+        note = notes()
+        event.listen(session, "before_flush", veto)
+        other = Note(title="other")
+        session.add(other)
+        with pytest.raises(ValueError, match="no"):
+            session.flush()
+        event.remove(session, "before_flush", veto)
+        session.expunge(other)
+        assert notes() is note
+        session.execute(insert(Note.__table__).values(title="same"))
+        with pytest.raises(AmbiguousMatchError):
+            notes()
+
+
+def test_info_copied_from_another_session(engine, session):
+    """Sessions that share their `info` share no cache."""
+    with use_session(session):
+        region = RegionFactory()
+        session.commit()
+        assert RegionFactory() is region
+        with Session(engine, info=session.info) as other, use_session(other):
+            assert RegionFactory() is not region
+            assert RegionFactory() in other
+        assert RegionFactory() is region

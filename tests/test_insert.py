@@ -3,7 +3,7 @@
 import factory
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, String, event, inspect, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import declarative_base, relationship
 
 from factory_reuse import RaceLostError, get_or_create, reuse_existing, use_session
@@ -296,6 +296,94 @@ def test_key_that_only_the_instance_has(session, rows):
     assert declared() is north
     session.commit()
     assert rows() == ["North"]
+
+
+# What stands in the way of a second look
+
+
+def test_another_instance_of_the_flush_is_refused(session, rows):
+    """The row that refused a side effect of `_create` is not taken for the factory's own."""
+
+    class RootedFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            session.add(model_class(name="root", label=""))
+            return super()._create(model_class, *args, **kwargs)
+
+    declared = reuse_existing(RootedFactory, on="name")
+    session.add(Region(name="root", label=""))
+    session.commit()
+    with pytest.raises(IntegrityError):
+        declared(name="child")
+    assert session.query(Region.name).all() == [("root",)]
+
+
+def test_refused_while_another_error_is_handled(session, rows):
+    """An error that the caller is handling has nothing to do with what follows."""
+    deadlock = OperationalError("x", {}, Exception(1213, "Deadlock found"))
+    session.add(Region(name="mine", code="taken", label=""))
+    try:
+        raise deadlock
+    except OperationalError:
+        with pytest.raises(IntegrityError):
+            RegionFactory(code="taken")
+        RegionFactory()
+    session.commit()
+    assert rows() == ["North", "mine"]
+
+
+def test_own_error_while_a_refusal_is_handled(session):
+    """An error of `_create` is no refusal because the caller is handling one."""
+
+    class BrokenFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            session.add(model_class(*args, **kwargs))
+            session.flush()
+            raise ValueError("a mistake")
+
+    declared = reuse_existing(BrokenFactory, on="name")
+    try:
+        raise IntegrityError("x", {}, Exception())
+    except IntegrityError:
+        with pytest.raises(ValueError, match="a mistake"):
+            declared()
+    assert session.query(Region).all() == []
+
+
+def test_a_row_that_may_not_be_locked(engine, session, refusals):
+    """Where the second look fails, for want of a privilege, say, the refusal is what comes."""
+    session.add(Region(name="mine", code="taken", label=""))
+    session.flush()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def deny(connection, cursor, statement, parameters, context, executemany):
+        if refusals and statement.startswith("SELECT"):
+            raise OperationalError(statement, {}, Exception("permission denied"))
+
+    with pytest.raises(IntegrityError) as caught:
+        RegionFactory(code="taken")
+    assert caught.value is refusals[0]
+    event.remove(engine, "before_cursor_execute", deny)
+    assert session.query(Region.name).all() == [("mine",)]
+
+
+def test_refused_after_a_commit_inside(session, rows):
+    """A `_create` that commits and is refused then gives the refusal, not what came of it."""
+
+    class CommittingFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            session.commit()
+            session.add(model_class(*args, **kwargs))
+            session.flush()
+
+    declared = reuse_existing(CommittingFactory, on="name")
+    session.add(Region(name="mine", code="taken", label=""))
+    with pytest.raises(IntegrityError):
+        declared(code="taken")
+    session.rollback()
+    assert rows() == ["mine"]
 
 
 def test_refused_then_made(session, rows):

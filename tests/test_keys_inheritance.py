@@ -3,7 +3,8 @@
 import factory
 import pytest
 from keyed import BaseFactory, assert_reused, current, persisting, rows
-from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, UniqueConstraint, select
+from sqlalchemy.ext.declarative import ConcreteBase, DeferredReflection
 from sqlalchemy.orm import declarative_base, declared_attr, relationship
 
 from factory_reuse import MismatchError, find, reuse_existing
@@ -312,3 +313,90 @@ def test_sibling_with_a_field_that_is_not_unique(persistence):
     assert_reused(car, cars, nickname="x")
     assert_reused(truck, trucks, nickname="x")
     assert rows(Vehicle) == 2
+
+
+# Classes that are not selected from their tables
+
+
+def _selected(base, table):
+    selected = select(table).where(table.c.kind == "a").subquery()
+    arguments = {"primary_key": [selected.c.id]}
+    return type("Selected", (base,), {"__table__": selected, "__mapper_args__": arguments})
+
+
+@pytest.mark.backends("sqlite")
+def test_class_mapped_to_a_select(engine, session):
+    """A model that is a SELECT is looked up in what it selects."""
+    base = declarative_base()
+    table = Table(
+        "stock",
+        base.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("name", String(20), unique=True),
+        Column("kind", String(20)),
+    )
+    base.metadata.create_all(engine)
+    session.execute(table.insert(), [{"name": "x", "kind": "b"}, {"name": "y", "kind": "a"}])
+    stocks = _factory(_selected(base, table))
+    assert find(stocks, name="y").name == "y"
+    assert find(stocks, name="x") is None
+
+
+@pytest.mark.parametrize("persistence", [None, "flush"])
+def test_base_of_concrete_classes(engine, session, persistence):
+    """A base that is selected together with its concrete subclasses has keys of its own."""
+
+    class Base(declarative_base()):
+        __abstract__ = True
+
+    class Worker(ConcreteBase, Base):
+        __tablename__ = "worker"
+        __mapper_args__ = {"polymorphic_identity": "worker", "concrete": True}
+        id = Column(Integer, primary_key=True)
+        name = Column(String(20), unique=True)
+
+    class Foreman(Worker):
+        __tablename__ = "foreman"
+        __mapper_args__ = {"polymorphic_identity": "foreman", "concrete": True}
+        id = Column(Integer, primary_key=True)
+        name = Column(String(20), unique=True)
+
+    Base.metadata.create_all(engine)
+    foremen = persisting(_factory(Foreman, id=7, name="Ann"), persistence)
+    workers = persisting(_factory(Worker, name="Ann"), persistence)
+    foreman, other = foremen(), workers(name="Bob")
+    worker = workers()
+    assert (type(foreman), type(worker)) == (Foreman, Worker)
+    assert_reused(worker, workers)
+    assert_reused(foreman, foremen)
+    assert_reused(other, workers, name="Bob")
+
+
+def test_table_with_another_primary_key(engine, session):
+    """Where the mapper was given a primary key of its own, the table's is a key too."""
+    base = declarative_base()
+
+    class Parcel(base):
+        __tablename__ = "parcel"
+        id = Column(Integer, primary_key=True)
+        code = Column(String(20), unique=True)
+        __mapper_args__ = {"primary_key": [code]}
+
+    base.metadata.create_all(engine)
+    parcels = persisting(_factory(Parcel), "flush")
+    parcel = parcels(id=9, code="a")
+    assert_reused(parcel, parcels, id=9)
+    assert_reused(parcel, parcels, code="a")
+
+
+def test_model_that_is_mapped_later(session):
+    """A model without a mapper yet can be decorated; the key is read at the first call."""
+
+    class Later(DeferredReflection, declarative_base()):
+        __tablename__ = "person"
+
+    laters = _factory(Later)
+    Person.__table__.create(session.connection(), checkfirst=True)
+    Later.prepare(session.connection())
+    made = persisting(laters, "flush")(email="a@x")
+    assert_reused(made, laters, email="a@x")

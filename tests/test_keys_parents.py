@@ -347,3 +347,27 @@ def test_unsaved_parent_with_a_known_value(session, org):
     assert site.org is new
     with pytest.raises(MismatchError, match="disagree on org_slug"):
         SiteFactory(org=Org(slug="other"), org_slug="new", team_id=team.id)
+
+
+def test_a_parent_that_is_flushed_on_the_way(session):
+    """A pending parent may get its row while the rest of the key is evaluated."""
+
+    class QueryFactory(TeamFactory):
+        name = factory.LazyAttribute(lambda o: f"team {session.query(Team).count() * 0}")
+
+    parent = Org(slug="pending")
+    session.add(parent)
+    made = QueryFactory(org=parent, name="team 0")
+    assert made in session.new
+    assert QueryFactory(org=parent) is made
+    session.flush()
+    assert QueryFactory(org=parent) is made
+
+
+def test_a_parent_known_by_text(session):
+    """A primary key given as text agrees with the number that it is."""
+    org = Org(id="5", slug="five")
+    session.add(org)
+    session.flush()
+    made = TeamFactory(org=org, org_id=5)
+    assert TeamFactory(org=org, org_id="5") is made

@@ -87,7 +87,7 @@ BAD = {
         (b"name", KEYS),
         ({"name"}, KEYS),
         ({"name": "label"}, KEYS),
-        (Category.name, KEYS),
+        (Category.name, "the attribute's name: on='name'"),
         ("", KEYS),
         ("first name", KEYS),
         ("name,label", KEYS),
@@ -323,7 +323,7 @@ def test_a_bad_argument_of_use_session_is_refused(value):
 
 @pytest.mark.parametrize(
     "value",
-    ["name", ("name",), Category, Category(), LegacyFactory._meta, lambda: None, int],
+    [None, "name", ("name",), Category, Category(), LegacyFactory._meta, lambda: None, int],
     ids=lambda value: type(value).__name__,
 )
 def test_decorating_what_is_no_factory_is_refused(value):

@@ -297,3 +297,69 @@ def test_comparing_flushes_nothing_of_a_lazy_factory(session):
     session.add(games)
     LazyFactory(sku="A", category__name="Books")
     assert set(session.new) == {games}
+
+
+# Parents that are awkward to read
+
+
+class Shelf(Base):
+    __tablename__ = "shelf"
+    id = Column(Integer, primary_key=True)
+    number = Column(Integer, unique=True)
+    category_id = Column(ForeignKey("category.id"))
+    category = relationship(Category, lazy="raise")
+    shown = relationship(Category, viewonly=True)
+
+
+@reuse_existing
+class ShelfFactory(ShopFactory):
+    class Meta:
+        model = Shelf
+
+    number = 1
+    category = factory.SubFactory(CategoryFactory, name="Books")
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("passed", ["object", "path"])
+def test_a_parent_that_must_not_be_loaded(passed, session):
+    """`lazy="raise"` keeps no one from hearing that a passed parent is not the row's."""
+    shelf = ShelfFactory()
+    games = CategoryFactory(name="Games")
+    session.commit()
+    given = {"category": games} if passed == "object" else {"category__name": "Games"}
+    with pytest.warns(MismatchWarning, match="category"):
+        assert ShelfFactory(**given) is shelf
+
+
+@pytest.mark.backends("sqlite")
+def test_a_parent_that_is_only_viewed(session):
+    """A relationship that writes nothing is compared all the same."""
+    shelf = ShelfFactory()
+    books, games = shelf.category, CategoryFactory(name="Games")
+    session.commit()
+    assert ShelfFactory(shown=books) is shelf
+    with pytest.warns(MismatchWarning, match="shown=<Category id=2>.*shown=<Category id=1>"):
+        assert ShelfFactory(shown=games) is shelf
+
+
+@pytest.mark.backends("sqlite")
+def test_what_is_passed_on_under_a_name_of_the_factorys_own():
+    """A parent's parameter or renamed field is no attribute; it is no mismatch, and no error."""
+
+    class VipFactory(CategoryFactory):
+        class Meta:
+            rename = {"title": "name"}
+
+        class Params:
+            vip = factory.Trait(title="VIP")
+
+        title = "Books"
+        name = factory.declarations.SKIP
+
+    class VipShelfFactory(ShelfFactory):
+        category = factory.SubFactory(VipFactory)
+
+    shelf = VipShelfFactory()
+    assert VipShelfFactory(category__vip=True) is shelf
+    assert VipShelfFactory(category__title="VIP") is shelf

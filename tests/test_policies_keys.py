@@ -95,7 +95,7 @@ def _by_lazy_function(factory_class):
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("passed", [_by_trait, _by_subfactory, _by_lazy_function])
 def test_a_parent_passed_as_a_declaration(passed, known):
-    """A declaration that gives another parent contradicts the row, and makes no parent to say so."""
+    """A declaration that gives another parent contradicts the row; no parent is made for it."""
 
     class TraitFactory(UserFactory):
         class Params:
@@ -105,7 +105,7 @@ def test_a_parent_passed_as_a_declaration(passed, known):
     if known:
         TeamFactory(name="ext")
     teams = count(Team)
-    with pytest.raises(MismatchError, match="team=<(Team id=2|a new one)>.* team=<Team id=1>"):
+    with pytest.raises(MismatchError, match=r"team=<(Team id=2|a new one)>.* team=<Team id=1>"):
         TraitFactory(email="a@x.org", **passed(TraitFactory))
     assert count(Team) == teams
     TeamFactory(name="ext")

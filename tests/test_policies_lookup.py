@@ -1,13 +1,26 @@
 """`match`, `where` and `refresh`: which rows count, and how fresh they are."""
 
+import datetime
+
 import factory
 import pytest
 from keyed import current
-from sqlalchemy import Column, DateTime, Integer, String, UniqueConstraint, func, update
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    String,
+    UniqueConstraint,
+    and_,
+    func,
+    literal_column,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base
 
-from factory_reuse import AmbiguousMatchError, reuse_existing
+from factory_reuse import AmbiguousMatchError, ReuseError, find, reuse_existing
 from shop import Scoped, ShopFactory, count
 
 Base = declarative_base()
@@ -244,3 +257,52 @@ def test_refresh_leaves_pending_rows_alone(make_session):
     declared = reuse_existing(LazyFactory, on="name", refresh=True)
     assert declared() is pending
     assert (pending.color, pending in session.new) == ("red", True)
+
+
+# What a row must also satisfy, and a new one does not
+
+
+def test_a_new_row_that_where_excludes():
+    """A row that was made is no answer where it does not satisfy `where` itself."""
+    declared = tags(on="name", where=Tag.deleted_at.is_(None))
+    deleted = declared(deleted_at=datetime.datetime(2020, 1, 1))
+    assert find(declared) is None
+    made = declared()
+    assert made is not deleted
+    assert declared() is made
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("where", [literal_column("tenant") == 1, text("tenant = 1")])
+def test_where_given_as_text(where):
+    """What SQL given as text reads cannot be told, so no answer of it is kept."""
+    declared = tags(on="name", where=and_(where, Tag.id > 0))
+    tag = declared(tenant=1)
+    assert declared() is tag
+    tag.tenant = 2
+    assert find(declared) is None
+
+
+@pytest.mark.backends("sqlite")
+def test_a_callable_that_fails():
+    """A mistake in `where=` is an error that names the factory, the model and the option."""
+    declared = tags(on="name", where=lambda: Tag.id > 0)
+    with pytest.raises(ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument"):
+        declared()
+
+
+@pytest.mark.backends("sqlite")
+def test_refresh_leaves_pending_objects_pending():
+    """`refresh=True` reloads a lazy factory's row and flushes nothing."""
+
+    class LazyFactory(TagFactory):
+        class Meta:
+            sqlalchemy_session_persistence = None
+
+    declared = reuse_existing(LazyFactory, on="name", refresh=True)
+    tag = declared()
+    Scoped.commit()
+    pending = Tag(name="pending")
+    Scoped.add(pending)
+    assert declared() is tag
+    assert pending in Scoped.new

@@ -370,3 +370,16 @@ def test_a_name_that_a_hook_takes_is_not_refused():
 
     first = HookFactory(name="Books", shelf=1)
     assert HookFactory(name="Books", shelf=2) is first
+
+
+@pytest.mark.backends("sqlite")
+def test_find_where_a_declaration_builds():
+    """What a key's declaration builds in memory is no row that `find` would have to see."""
+
+    class BuildingFactory(CategoryFactory):
+        name = factory.LazyFunction(lambda: CategoryFactory.build(name="Books").name)
+
+    assert find(BuildingFactory) is None
+    books = BuildingFactory()
+    assert find(BuildingFactory) is books
+    assert BuildingFactory() is books

@@ -1,0 +1,202 @@
+"""What is asked of the database: which rows have a key, and whether a value is a column's."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator, Mapping, Sequence
+
+from sqlalchemy import Column, and_, func, inspect, literal, select
+from sqlalchemy.orm import Mapper, Session, joinedload, lazyload, with_polymorphic
+from sqlalchemy.sql.elements import ClauseElement, ColumnClause, ColumnElement, TextClause
+from sqlalchemy.sql.visitors import iterate
+from typing_extensions import final
+
+from ._columns import MappedColumn, mapped_column
+from ._keys import Key
+from ._parts import adapted, columns_in, selects_from_tables, substitute, unsaved_in
+from ._stored import compared
+from ._values import MISSING, fits
+
+Values = Sequence[Any]
+
+
+@final
+class Queries:
+    """Asks for rows of one model through one session.
+
+    Args:
+        where: what a row must also satisfy.
+        lazy: whether pending objects must stay pending, so that no SELECT may flush them.
+    """
+
+    def __init__(
+        self, session: Session, mapper: Mapper[Any], *, where: ColumnElement[Any] | None, lazy: bool
+    ) -> None:
+        self.session = session
+        self.mapper = mapper
+        self.where = where
+        self.lazy = lazy
+        self.dialect = session.get_bind(mapper).dialect
+
+    @contextlib.contextmanager
+    def pending_kept(self) -> Iterator[None]:
+        """For the block, what is pending stays so, if the factory is lazy."""
+        if self.lazy:
+            with self.session.no_autoflush:
+                yield
+        else:
+            yield
+
+    def rows(
+        self, key: Key, values: Values, *, locking: bool = False
+    ) -> list[tuple[Any, Sequence[Any]]]:
+        """Return the rows that have the key: each an object, and what its columns really hold."""
+        owner = owner_of(self.mapper, key)
+        entity: Any = self.mapper.class_
+        if owner is not self.mapper:
+            entity = with_polymorphic(owner, [self.mapper.class_])
+        read = [adapted(self.mapper, column.column) for column in key.columns]
+        statement = self._narrowed(select(entity, *read), self._criterion(key, values))
+        statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
+        if locking and selects_from_tables(self.mapper):
+            statement = statement.with_for_update(read=True, of=owner.local_table)
+            statement = statement.execution_options(populate_existing=True)
+        elif not key.unique:
+            statement = statement.limit(2)
+        with self._guarded(key, values):
+            rows = self.session.execute(statement).unique(lambda row: id(row[0])).all()
+        return [(obj, held) for obj, *held in rows]
+
+    def count(self, key: Key, values: Values) -> int:
+        """Return how many rows have the key."""
+        statement = select(func.count()).select_from(self.mapper.class_)
+        statement = self._narrowed(statement, self._criterion(key, values))
+        in_rows = self.session.execute(statement).scalar()
+        return int(in_rows or 0)
+
+    def exists(self, key: Key, values: Values) -> bool:
+        """Whether a row has the key, whatever ``where`` says of it."""
+        criterion = and_(*(part.criterion(value) for part, value in zip(key.parts, values)))
+        statement = select(literal(1)).select_from(self.mapper.class_)
+        return self._answers(self._narrowed(statement, criterion))
+
+    def parent(self, mapper: Mapper[Any], values: Mapping[Any, Any]) -> Any | None:
+        """Return the row that the values of a foreign key refer to."""
+        if None in values.values():
+            return None
+        criteria = [column == value for column, value in values.items()]
+        with self.pending_kept():
+            statement = select(mapper.class_).where(*criteria).limit(1)
+            return self.session.execute(statement).scalars().unique().first()
+
+    def equals(self, obj: Any, column: MappedColumn, value: Any) -> bool:
+        """Ask the database whether the row has the value: its collation may say so."""
+        state = inspect(obj)
+        if not state.persistent or column.changed(obj) or not fits(column.column.type, value):
+            return False
+        own = zip(state.mapper.primary_key, state.identity)
+        wanted = compared(column.column.type, self.dialect.name, value)
+        criteria = [*(part == identity for part, identity in own), column.column == wanted]
+        statement = select(literal(1)).select_from(self.mapper.class_).where(*criteria)
+        return self._answers(statement)
+
+    def would_have(self, obj: Any, key: Key, values: Values) -> bool:
+        """Ask the database whether the object, once flushed, would have the key."""
+        criterion = self._criterion(key, values)
+        columns = columns_in(criterion, lambda column: mapped_column(self.mapper, column))
+        if columns is None or (self.where is not None and is_opaque(self.where)):
+            return False
+        row = {column: column.current(obj) for column in columns}
+        if any(value is MISSING or unsaved_in(value) for value in row.values()):
+            return False
+        asked = substitute(criterion, row, self.dialect.name)
+        return self._answers(select(literal(1)).where(asked))
+
+    def _answers(self, statement: Any) -> bool:
+        # Nothing in the statement may tell a session with several binds which one it means.
+        bind = {"mapper": self.mapper}
+        return self.session.execute(statement, bind_arguments=bind).first() is not None
+
+    @contextlib.contextmanager
+    def _guarded(self, key: Key, values: Values) -> Iterator[None]:
+        """For the block, a value that is none of the column's costs no more than the block.
+
+        PostgreSQL would end the transaction over it.
+        """
+        doubtful = any(not part.fits(value) for part, value in zip(key.parts, values))
+        if not doubtful or self.dialect.name != "postgresql":
+            yield
+            return
+        if self.session.autoflush:
+            self.session.flush()
+        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
+        with self.session.no_autoflush, connection.begin_nested():
+            yield
+
+    def _narrowed(self, statement: Any, criterion: ColumnElement[Any]) -> Any:
+        """Return the SELECT with a criterion on the model's tables, and for their rows alone."""
+        statement = statement.where(adapted(self.mapper, criterion))
+        if self.mapper.concrete and not selects_from_tables(self.mapper):
+            # A class below has a table of its own, and so a key of its own.
+            statement = statement.where(
+                self.mapper.polymorphic_on == self.mapper.polymorphic_identity
+            )
+        return statement
+
+    def _criterion(self, key: Key, values: Values) -> ColumnElement[Any]:
+        criteria = [part.criterion(value) for part, value in zip(key.parts, values)]
+        if self.where is not None:
+            criteria.append(self.where)
+        return and_(*criteria)
+
+
+def owner_of(model: Mapper[Any], key: Key) -> Mapper[Any]:
+    """Return the topmost class whose rows share the key's tables: siblings hold it too."""
+    if not key.unique:
+        return model  # nothing keeps a sibling from having it as well
+    tables = {column.column.table for column in key.columns}
+    owner = model
+    for mapper in model.iterate_to_root():
+        if mapper.concrete and mapper is not owner:
+            break
+        if mapper.polymorphic_on is not None and tables <= set(mapper.tables):
+            owner = mapper
+        if mapper.concrete:
+            break
+    return owner
+
+
+def is_opaque(expression: ClauseElement) -> bool:
+    """Whether it has SQL given as text, or bare names: what they read cannot be told."""
+    return any(
+        isinstance(element, TextClause)
+        or (isinstance(element, ColumnClause) and not isinstance(element, Column))
+        for element in iterate(expression)
+    )
+
+
+def _load_options(mapper: Mapper[Any], entity: Any, owner: Mapper[Any], locking: bool) -> list[Any]:
+    """Return loader options under which the joins of eager relationships lose no row.
+
+    An inner join drops the row when the other side is missing; and PostgreSQL takes no lock on
+    "the nullable side of an outer join", so a locking read joins nothing.
+    """
+    options: list[Any] = []
+    for relationship in _joined(mapper):
+        holder = entity
+        if owner is not mapper and not owner.has_property(relationship.key):
+            holder = getattr(entity, mapper.class_.__name__)
+        attribute = getattr(holder, relationship.key)
+        inner_below = [below for below in _joined(relationship.mapper) if below.innerjoin]
+        if locking:
+            options.append(lazyload(attribute))
+        elif relationship.innerjoin or inner_below:
+            option = joinedload(attribute, innerjoin=False)
+            options.append(
+                option.options(*(lazyload(below.class_attribute) for below in inner_below))
+            )
+    return options
+
+
+def _joined(mapper: Mapper[Any]) -> list[Any]:
+    return [each for each in mapper.relationships if each.lazy in ("joined", False)]
