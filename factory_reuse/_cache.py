@@ -33,6 +33,12 @@ def session_cache(session: Session) -> SessionCache:
     return cache
 
 
+def would_flush(session: Session) -> bool:
+    """Whether a query would flush changes first: cascades and hooks may take an answer away."""
+    # `session.deleted` would make a set of them each time.
+    return session.autoflush and (session.identity_map.check_modified() or bool(session._deleted))
+
+
 @final
 class SessionCache:
     """Token to object, for one transaction of one session.
@@ -43,57 +49,57 @@ class SessionCache:
 
     def __init__(self, session: Session) -> None:
         self.owner = weakref.ref(session)
-        self._entries: dict[Hashable, _Entry] = {}
+        self._entries: dict[Hashable, Entry] = {}
+        self._answers: dict[Hashable, Entry] = {}
         self._unenforced: dict[Hashable, set[Hashable]] = {}
         self._connections: dict[Connection, Any] = {}
         self._flushing = False
         #: What the flush under way, or the one that just failed, was to insert.
         self.inserting: list[Any] = []
 
-    def get(self, session: Session, token: Hashable) -> Any | None:
-        """Return the object for the token, if a query would find it now."""
-        entry = self._entries.get(token)
-        if entry is None:
-            return None
-        obj = entry.obj
-        if obj in session and obj not in session.deleted and entry.unchanged():
-            return obj
-        del self._entries[token]
-        return None
+    def get(self, session: Session, token: Hashable) -> Entry | None:
+        """Return the entry for the token, if a query would find its object now."""
+        return _checked(self._entries, session, token)
 
-    def put(
-        self,
-        session: Session,
-        token: Hashable,
-        obj: Any,
-        columns: tuple[MappedColumn, ...],
-        *,
-        enforced: bool,
-    ) -> None:
-        """Remember that the object answers the token.
+    def put(self, session: Session, token: Hashable, entry: Entry, *, enforced: bool) -> None:
+        """Remember that the entry's object answers the token.
 
         Args:
-            columns: those whose change makes the answer wrong.
             enforced: whether the database keeps a second row with this key out. If not, an INSERT
                 may make the key ambiguous, and the answer is dropped.
         """
-        entry = _Entry(obj, columns)
-        if not session.in_transaction() or not entry.checkable():
-            return
-        self._watch(session.connection(bind_arguments={"mapper": inspect(obj).mapper}))
-        if len(self._entries) >= LIMIT:
-            oldest = next(iter(self._entries))
-            del self._entries[oldest]
-            for tokens in self._unenforced.values():
-                tokens.discard(oldest)
-        self._entries[token] = entry
+        oldest = self._put(self._entries, session, token, entry)
+        for tokens in self._unenforced.values() if oldest is not None else ():
+            tokens.discard(oldest)
         if not enforced:
-            self._unenforced.setdefault(inspect(obj).mapper.base_mapper, set()).add(token)
+            self._unenforced.setdefault(entry.state.mapper.base_mapper, set()).add(token)
+
+    def get_answer(self, session: Session, token: Hashable) -> Entry | None:
+        """Return the entry for a call's token, if it would be answered by its object now."""
+        return _checked(self._answers, session, token)
+
+    def put_answer(self, session: Session, token: Hashable, entry: Entry) -> None:
+        """Remember that the entry's object answers a whole call."""
+        self._put(self._answers, session, token, entry)
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._answers.clear()
         self._unenforced.clear()
+
+    def _put(
+        self, entries: dict[Hashable, Entry], session: Session, token: Hashable, entry: Entry
+    ) -> Hashable | None:
+        """Add an entry, and return the token of the one that had to go for it."""
+        if not session.in_transaction() or not entry.checkable():
+            return None
+        self._watch(session.connection(bind_arguments={"mapper": entry.state.mapper}))
+        oldest = next(iter(entries)) if len(entries) >= LIMIT else None
+        if oldest is not None:
+            del entries[oldest]
+        entries[token] = entry
+        return oldest
 
     def listen(self, session: Session) -> None:
         """Follow the session's transactions and flushes."""
@@ -195,42 +201,57 @@ def _stop_listening(target: Any, listeners: dict[str, Any]) -> None:
 
 
 @final
-class _Entry:
-    """An object, and the attribute values by which it was found."""
+class Entry:
+    """An object, by what it was found, and the attribute values that it was found with."""
 
-    __slots__ = ("columns", "obj", "seen", "state")
+    __slots__ = ("_columns", "_related", "_values", "key", "obj", "state")
 
-    def __init__(self, obj: Any, columns: tuple[MappedColumn, ...]) -> None:
+    def __init__(self, obj: Any, columns: tuple[MappedColumn, ...], key: Any) -> None:
         self.obj = obj
+        self.key = key
         self.state = inspect(obj)
-        self.columns = columns
         loaded = self.state.dict
-        self.seen = tuple(
-            (
-                loaded.get(column.attribute, MISSING),
-                tuple(loaded.get(name, MISSING) for name, _ in column.related),
-            )
-            for column in columns
+        self._columns = columns
+        self._values = tuple(
+            (column.attribute, loaded.get(column.attribute, MISSING)) for column in columns
+        )
+        self._related = tuple(
+            (name, loaded.get(name, MISSING)) for column in columns for name, _ in column.related
         )
 
     def checkable(self) -> bool:
         """Whether a later change would be noticed."""
         pending = self.state.committed_state
         return all(
-            (own is not MISSING or any(name in pending for name, _ in column.related))
-            and (own is MISSING or freeze(own) is not None)
-            for column, (own, _) in zip(self.columns, self.seen)
+            freeze(value) is not None
+            if value is not MISSING
+            else any(name in pending for name, _ in column.related)
+            for column, (_, value) in zip(self._columns, self._values)
         )
 
     def unchanged(self) -> bool:
         """Whether the object still has the values: not expired, not set anew."""
-        loaded, pending = self.state.dict, self.state.committed_state
-        for column, (own, related) in zip(self.columns, self.seen):
-            value = loaded.get(column.attribute, MISSING)
-            if value is not own and (value is MISSING or freeze(value) != freeze(own)):
+        state = self.state
+        loaded = state.dict
+        for attribute, known in self._values:
+            value = loaded.get(attribute, MISSING)
+            if value is not known and (value is MISSING or freeze(value) != freeze(known)):
                 return False
-            for (name, _), parent in zip(column.related, related):
+        if self._related:
+            pending = state.committed_state
+            for name, parent in self._related:
                 # Loading a parent changes nothing; setting another one does.
                 if name in pending and loaded.get(name, MISSING) is not parent:
                     return False
         return True
+
+
+def _checked(entries: dict[Hashable, Entry], session: Session, token: Hashable) -> Entry | None:
+    entry = entries.get(token)
+    if entry is None:
+        return None
+    held = session.identity_map.contains_state(entry.state) or entry.obj in session
+    if held and entry.unchanged() and not (session._deleted and entry.obj in session.deleted):
+        return entry
+    del entries[token]
+    return None

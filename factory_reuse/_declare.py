@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, Final, Sequence, Type, TypeVar, Union, overload
 
+from factory import enums
+from factory.alchemy import SQLAlchemyModelFactory
 from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
 from typing_extensions import Literal
 
+from ._lookahead import PlainBuilder
 from ._options import ReuseOptions, reuse_options_class
 from .errors import ReuseError
 
@@ -178,19 +181,21 @@ def _check_factory(factory: Any) -> None:
 
 def _declare(factory: Any, options: dict[str, Any]) -> None:
     meta = factory._meta
-    before = type(meta), dict(vars(meta)), vars(factory).get("_options_class")
+    before = type(meta), dict(vars(meta))
+    replaced = {name: vars(factory).get(name) for name in ("_options_class", "_generate")}
     try:
         _enable(factory)
         meta.replace_options(options)
     except ReuseError:
         # A refused declaration leaves the factory as it was.
-        meta.__class__, attributes, options_class = before
+        meta.__class__, attributes = before
         vars(meta).clear()
         vars(meta).update(attributes)
-        if options_class is None:
-            del factory._options_class
-        else:
-            factory._options_class = options_class
+        for name, value in replaced.items():
+            if value is not None:
+                setattr(factory, name, value)
+            elif name in vars(factory):
+                delattr(factory, name)
         raise
     _hand_down(factory)
 
@@ -203,11 +208,40 @@ def _enable(factory: Any) -> None:
     meta = vars(factory)["_meta"]
     inherited = getattr(factory, "_options_class", FactoryOptions)
     factory._options_class = reuse_options_class(inherited)
+    if factory._generate.__func__ in _STOCK:
+        factory._generate = classmethod(_generate(factory))
     if isinstance(meta, ReuseOptions):
         return
     meta.__class__ = reuse_options_class(type(meta))
     meta.pre_declarations = meta.__dict__["pre_declarations"]
     meta.post_declarations = meta.__dict__["post_declarations"]
+
+
+#: factory_boy's own ways into a build, which may be cut short; a project's own may not.
+_STOCK: Final = tuple(
+    vars(base)["_generate"].__func__ for base in (BaseFactory, SQLAlchemyModelFactory)
+)
+
+
+def _generate(factory: Any) -> Any:
+    """Return the ``_generate`` of a factory: only what has to be built goes to factory_boy.
+
+    This is where each direct call passes, and not one of a SubFactory. A repeated call ends here;
+    and what is not to create is built as if there were no reuse.
+    """
+
+    def generate(cls: Any, strategy: str, params: dict[str, Any]) -> Any:
+        meta = cls._meta
+        if isinstance(meta, ReuseOptions):
+            found = meta.answer(strategy, params)
+            if found is not None:
+                return found
+            if strategy != enums.CREATE_STRATEGY and not meta.abstract:
+                builder: Any = PlainBuilder(meta, params, strategy)
+                return builder.build()
+        return super(factory, cls)._generate(strategy, params)
+
+    return generate
 
 
 def _hand_down(factory: Any) -> None:

@@ -43,6 +43,8 @@ SKIPPED: Final = object()
 class Run:
     """One call of a reuse-enabled factory: its decision, and what it led to."""
 
+    __slots__ = ("call", "decision", "found")
+
     def __init__(self, call: StepCall, decision: Decision, found: Found | None) -> None:
         self.call = call
         self.decision = decision
@@ -52,11 +54,25 @@ class Run:
         """Let go of the row. A build step is a reference cycle, and would keep it until a gc."""
         del self.call, self.decision, self.found
 
-    @classmethod
-    def of(cls, step: BuildStep) -> Run | None:
-        """Return the step's run; ``None`` when it does not reuse."""
-        run: Run | None = step.attributes.get(GATE)
-        return run
+
+@final
+class Recalled:
+    """One call that an earlier, equal one has decided."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+
+    def close(self) -> None:
+        """As of a :class:`Run`."""
+        del self.found
+
+
+def run_of(step: BuildStep) -> Run | Recalled | None:
+    """Return what became of the step's lookahead; ``None`` when it does not reuse."""
+    run: Run | Recalled | None = step.attributes.get(GATE)
+    return run
 
 
 @final
@@ -64,18 +80,35 @@ class Declarations(DeclarationSet):
     """A factory's own declarations; a build step gets a gated copy."""
 
     def copy(self) -> GatedDeclarations:
-        return GatedDeclarations(self.as_dict())
+        return GatedDeclarations(self)
 
 
 @final
 class GatedDeclarations(DeclarationSet):
-    """The declarations of one call, behind the gate, which it is itself."""
+    """The declarations of one call, behind the gate, which it is itself.
+
+    A copy of the factory's own, made when it is looked into: a recalled answer needs none of it.
+    """
 
     FACTORY_BUILDER_PHASE = enums.BuilderPhase.ATTRIBUTE_RESOLUTION
 
-    def __init__(self, initial: Any = None) -> None:
-        super().__init__(initial)
+    def __init__(self, own: Declarations) -> None:
+        self._own = own
+        self._passed: dict[str, Any] = {}
         self._asked: list[tuple[Resolver, BuildStep]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("declarations", "contexts"):
+            raise AttributeError(name)
+        super().__init__(self._own.as_dict())
+        super().update(self._passed)
+        return self.__dict__[name]
+
+    def update(self, values: Any) -> None:
+        if "declarations" in self.__dict__ or any(enums.SPLITTER in name for name in values):
+            super().update(values)
+        else:
+            self._passed.update(values)
 
     def __iter__(self) -> Iterator[str]:
         # Decided after the gate is evaluated, not while: factory_boy's messages list what is being
@@ -89,24 +122,36 @@ class GatedDeclarations(DeclarationSet):
             yield from super().__iter__()
 
     def __contains__(self, name: object) -> bool:
-        return name == GATE or super().__contains__(name)
+        if "declarations" in self.__dict__:
+            return name == GATE or super().__contains__(name)
+        return name == GATE or name in self._own or name in self._passed
 
     def __getitem__(self, name: str) -> Any:
         if name == GATE:
             return DeclarationWithContext(GATE, self, {})
+        # factory_boy asks what the factory declares before it adds what was passed.
+        if not self._passed and "declarations" not in self.__dict__:
+            return self._own[name]
         return super().__getitem__(name)
 
     def evaluate_pre(self, instance: Resolver, step: BuildStep, overrides: Any) -> None:
         self._asked.append((instance, step))
 
-    def _look_ahead(self, stub: Resolver, step: BuildStep) -> Run | None:
+    def _look_ahead(self, stub: Resolver, step: BuildStep) -> Run | Recalled | None:
         meta = step.builder.factory_meta
         run: Run | None = None
         if meta.looks_up(step):
+            found = meta.recall(step.builder.extras)
+            if found is not None:
+                return Recalled(found)
             run = meta.look_ahead(StepCall(step, stub, self))
         missing = run is None or run.found is None
         creates = step.builder.strategy == enums.CREATE_STRATEGY
-        if missing and creates and (isinstance(step.builder, FindBuilder) or _scope.is_finding()):
+        if (
+            missing
+            and creates
+            and (isinstance(step.builder, FindBuilder) or _scope.current().finding)
+        ):
             raise NoParent
         return run
 
@@ -115,8 +160,8 @@ class GatedDeclarations(DeclarationSet):
 class PostDeclarations(DeclarationSet):
     """A factory's own post-generation declarations; a build step gets a guarded copy."""
 
-    def copy(self) -> GuardedPostDeclarations:
-        return GuardedPostDeclarations(self.as_dict())
+    def copy(self) -> DeclarationSet:
+        return GuardedPostDeclarations(self.as_dict()) if self.declarations else DeclarationSet()
 
 
 @final
@@ -162,6 +207,7 @@ class StepCall:
         self._roots = {DeclarationSet.split(name)[0] for name in self._given}
         #: Whether a SubFactory may only find its row now, not make one.
         self.only_look = False
+        self._read: set[str] = set()
         self._old_names: dict[str, str] = {new: old for old, new in self._meta.rename.items()}
 
     @property
@@ -182,6 +228,7 @@ class StepCall:
         return self._source(name) in self._roots and self.has(name)
 
     def value(self, name: str) -> Any:
+        self._read.add(name)
         if self.only_look and self.makes(name):
             return self._parent(name)
         value: Any = getattr(self._stub, self._source(name))
@@ -201,17 +248,28 @@ class StepCall:
         """Whether the caller passed a value to a declaration of this name, of any kind."""
         return name in self._roots
 
+    def plain(self) -> dict[str, Any] | None:
+        """Return what was passed, if that and constants of the factory are all that counted."""
+        given = self._step.builder.extras
+        plain = not any(
+            enums.SPLITTER in name or _is_declaration(value) or not self.has(self._new_name(name))
+            for name, value in given.items()
+        ) and not any(
+            _is_declaration(self._declared.get(self._source(name))) for name in self._read
+        )
+        return given if plain else None
+
     def undeclared(self) -> Iterator[str]:
         """The names the caller passed that the factory does not know, as the model gets them."""
         known = {*self._meta.pre_declarations, *self._meta.post_declarations}
         for name in self._roots.difference(known, self._meta.parameters, self._meta.exclude):
-            yield self._meta.rename.get(name, name)
+            yield self._new_name(name)
 
     def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
         looked_up = set()
         for given, value in self._given.items():
             root, rest = DeclarationSet.split(given)
-            name = self._meta.rename.get(root, root)
+            name = self._new_name(root)
             if not self.has(name) or value is SKIP:
                 continue
             declared = self._declared[root]
@@ -251,6 +309,10 @@ class StepCall:
             self._stub, step, self._declarations.contexts[source]
         )
 
+    def _new_name(self, name: str) -> str:
+        renamed: str = self._meta.rename.get(name, name)
+        return renamed
+
     def _source(self, name: str) -> str:
         return self._old_names.get(name, name)
 
@@ -274,6 +336,14 @@ class NoReuse(NoParent):
 
 
 @final
+class PlainBuilder(StepBuilder):
+    """Builds or stubs as if there were no reuse, at the price of that, SubFactories included."""
+
+    def __init__(self, factory_meta: Any, extras: dict[str, Any], strategy: str) -> None:
+        super().__init__(getattr(factory_meta, "without_reuse", factory_meta), extras, strategy)
+
+
+@final
 class FindBuilder(StepBuilder):
     """Looks a row up as a create would, SubFactories included, and makes nothing.
 
@@ -290,7 +360,7 @@ class FindBuilder(StepBuilder):
         if force_sequence is None and self.force_init_sequence is None:
             meta._initialize_counter()
             force_sequence = meta._counter.seq  # the next create's number, not used up
-        with _scope.finding():
+        with _scope.within(finding=True):
             return super().build(parent_step=parent_step, force_sequence=force_sequence)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
-from ._cache import session_cache
+from ._cache import Entry, session_cache, would_flush
 from ._columns import MappedColumn, mapped_column
 from ._keys import Key
 from ._parts import columns_in, unsaved_in
@@ -73,9 +73,9 @@ class Lookup:
         # Nothing keeps an unflushed second row out of a key that the database does not enforce.
         if token is not None and (key.unique or not any(self._unflushed(key))):
             self._flush_changes()
-            obj = self._cache.get(self.session, token)
-            if obj is not None:
-                return Found(obj, "cache", key)
+            entry = self._cache.get(self.session, token)
+            if entry is not None:
+                return Found(entry.obj, "cache", key)
         with self.queries.pending_kept():
             found = self._in_memory(key, values)
             source: Source = "pending" if found else "database"
@@ -105,9 +105,7 @@ class Lookup:
 
     def _flush_changes(self) -> None:
         """Flush what a query would flush, if it may take the answer away: a cascade, a hook."""
-        if self.queries.lazy or not self.session.autoflush:
-            return
-        if self.session.identity_map.check_modified() or self.session.deleted:
+        if not self.queries.lazy and would_flush(self.session):
             self.session.flush()
 
     def remember(self, key: Key, values: tuple[Any, ...], obj: Any) -> None:
@@ -243,7 +241,8 @@ class Lookup:
     def _remember(self, token: Hashable | None, key: Key, obj: Any) -> None:
         if token is None or self._watched is None:
             return
-        self._cache.put(self.session, token, obj, key.columns + self._watched, enforced=key.unique)
+        entry = Entry(obj, key.columns + self._watched, key)
+        self._cache.put(self.session, token, entry, enforced=key.unique)
 
     @property
     def _model(self) -> str:

@@ -51,6 +51,15 @@ class Difference:
     found: Any
 
 
+def column_behind(mapper: Mapper[Any], name: str) -> MappedColumn | None:
+    """Return the column whose value alone the name gives, if it is such a name."""
+    for attribute in mapper.column_attrs:
+        column = mapped_column(mapper, attribute.columns[0])
+        if column is not None and name in column.direct:
+            return column
+    return None
+
+
 def differences(obj: Any, passed: Iterable[Passed], dialect: Dialect) -> list[Difference]:
     """Return the passed values that the row contradicts.
 
@@ -117,7 +126,7 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
         return None if parent is None else _contradiction(parent, rest, value, dialect)
     if name in mapper.relationships:
         return _other_relative(obj, mapper.relationships[name], value)
-    column = _column_behind(mapper, name)
+    column = column_behind(mapper, name)
     if column is not None:
         try:
             current = getattr(obj, name)
@@ -136,14 +145,6 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
     if name in mapper.all_orm_descriptors:
         return _other_value(obj, name, value)
     return MISSING
-
-
-def _column_behind(mapper: Mapper[Any], name: str) -> MappedColumn | None:
-    for attribute in mapper.column_attrs:
-        column = mapped_column(mapper, attribute.columns[0])
-        if column is not None and name in column.direct:
-            return column
-    return None
 
 
 def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:

@@ -2,207 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from factory import enums
-from factory.base import FactoryMetaClass, FactoryOptions, OptionDefault
-from factory.builder import BuildStep, parse_declarations
+from factory.base import BaseFactory, FactoryOptions
+from factory.builder import BuildStep
 from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper, Session, scoped_session
-from sqlalchemy.orm.exc import UnmappedClassError
+from sqlalchemy.orm import Mapper, Session
 
 from . import _scope
 from ._arguments import check_arguments, has_stock
+from ._cache import Entry
+from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
-from ._lookahead import (
-    GATE,
-    SKIPPED,
-    Declarations,
-    FindBuilder,
-    PostDeclarations,
-    Run,
-    StepCall,
-    depth_of,
-)
-from ._policy import DEFAULTS, OPTIONS, checked
+from ._lookahead import GATE, SKIPPED, FindBuilder, Recalled, Run, StepCall, depth_of, run_of
+from ._lookup import Found
+from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
+from ._scope import Scope
 from ._session import real_session
 from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Outcome
 
-PREFIX: Final = "reuse_"
 
-
-class ReuseOptions(FactoryOptions):
+class ReuseOptions(DeclaredOptions):
     """Mixed into a factory's own options class; see :func:`reuse_options_class`."""
 
-    reuse: Any
-    reuse_on: Any
-    factory: Any
-    _unique_fields: Any = None
-
-    # What factory_boy reads ------------------------------------------------------------------
-
-    @property
-    def pre_declarations(self) -> Any:
-        return self.__dict__["pre_declarations"]
-
-    @pre_declarations.setter
-    def pre_declarations(self, declarations: Any) -> None:
-        self.__dict__["pre_declarations"] = Declarations(declarations.as_dict())
-
-    @property
-    def post_declarations(self) -> Any:
-        return self.__dict__["post_declarations"]
-
-    @post_declarations.setter
-    def post_declarations(self, declarations: Any) -> None:
-        self.__dict__["post_declarations"] = PostDeclarations(declarations.as_dict())
-
-    @property
-    def sqlalchemy_session(self) -> Any:
-        own = self._own("sqlalchemy_session")
-        session = self._given_session()
-        if session is None or session is own:
-            return own
-        if isinstance(own, scoped_session):  # which may be called, unlike a Session
-            make: Any = lambda: session  # noqa: E731
-            return own if own.registry() is session else scoped_session(make)
-        return session
-
-    @sqlalchemy_session.setter
-    def sqlalchemy_session(self, session: Any) -> None:
-        self.__dict__["sqlalchemy_session"] = session
-
-    @sqlalchemy_session.deleter
-    def sqlalchemy_session(self) -> None:
-        del self.__dict__["sqlalchemy_session"]
-
-    @property
-    def sqlalchemy_session_factory(self) -> Any:
-        own = self._own("sqlalchemy_session_factory")
-        return own if self._given_session() is None else None
-
-    @sqlalchemy_session_factory.setter
-    def sqlalchemy_session_factory(self, factory: Any) -> None:
-        self.__dict__["sqlalchemy_session_factory"] = factory
-
-    @sqlalchemy_session_factory.deleter
-    def sqlalchemy_session_factory(self) -> None:
-        del self.__dict__["sqlalchemy_session_factory"]
-
-    @property
-    def sqlalchemy_get_or_create(self) -> Any:
-        own = self._own("sqlalchemy_get_or_create")
-        # Its fields are our key, and factory_boy must not look up a second time.
-        return () if self.reuse and not _scope.shows_declaration() else own
-
-    @sqlalchemy_get_or_create.setter
-    def sqlalchemy_get_or_create(self, fields: Any) -> None:
-        self.__dict__["sqlalchemy_get_or_create"] = fields
-
-    # What factory_boy calls when a factory is declared ---------------------------------------
-
-    def _build_default_options(self) -> list[OptionDefault]:
-        ours = [OptionDefault("reuse", True, inherit=True)]
-        ours += [OptionDefault(PREFIX + name, DEFAULTS[name], inherit=True) for name in OPTIONS]
-        return [*super()._build_default_options(), *ours]
-
-    def contribute_to_class(
-        self,
-        factory: Any,
-        meta: Any = None,
-        base_meta: Any = None,
-        base_factory: Any = None,
-        params: Any = None,
-    ) -> None:
-        with _scope.as_declared():
-            super().contribute_to_class(
-                factory, meta=meta, base_meta=base_meta, base_factory=base_factory, params=params
-            )
-        said = vars(meta) if meta is not None else {}
-        own_fields = params is not None and "unique_fields" in vars(params)
-        if own_fields and "reuse_on" in said:
-            raise ReuseError(
-                f"{factory.__name__}: Meta.reuse_on and Params.unique_fields both name the key. "
-                "Keep one of them.",
-                factory=factory.__name__,
-            )
-        mixed_in = any(
-            getattr(base, "_is_reuse_mixin", False) and not isinstance(base, FactoryMetaClass)
-            for base in factory.__bases__
-        )
-        self._take_unique_fields()
-        first = mixed_in and self.reuse_on is None
-        if "reuse_on" not in said:
-            self._take_key(
-                unique_fields=own_fields or first,
-                get_or_create=first or "sqlalchemy_get_or_create" in said,
-            )
-        self.settle_options(
-            declared=mixed_in or own_fields or any(name.startswith(PREFIX) for name in said)
-        )
-
-    def settle_options(self, *, declared: bool) -> None:
-        """Check the ``reuse_*`` attributes and take them as the factory's policy.
-
-        Args:
-            declared: whether they were declared on this very factory, not inherited.
-        """
-        if not isinstance(self.reuse, bool):
-            raise ReuseError(
-                f"{self._name}: Meta.reuse={self.reuse!r} is not possible; it takes True or False.",
-                factory=self._name,
-                values={"reuse": self.reuse},
-            )
-        self.declared = declared
-        self._policy = checked(self._name, {n: getattr(self, PREFIX + n) for n in OPTIONS})
-        self._plans: dict[Any, Plan] = {}
-        try:
-            mapper = inspect(self.model, raiseerr=False)
-        except UnmappedClassError:  # to be mapped later: DeferredReflection
-            mapper = None
-        # Backrefs are attributes only once the mappers are configured, so not before.
-        if declared and isinstance(mapper, Mapper) and mapper.configured:
-            declared_keys(self._name, mapper, self._policy.on or (), dialect="default")
-
-    def replace_options(self, options: dict[str, Any]) -> None:
-        """Declare the factory's options anew, as the decorator does."""
-        self.reuse = True
-        for name in OPTIONS:
-            setattr(self, PREFIX + name, options.get(name, DEFAULTS[name]))
-        self._take_unique_fields()
-        if self.reuse_on is None:
-            self._take_key(unique_fields=True, get_or_create=True)
-        self.settle_options(declared=True)
-
-    def inherit_options(self, parent: ReuseOptions) -> None:
-        """Take over a parent's options, for a class that was there before they were declared."""
-        self.reuse = parent.reuse
-        for name in OPTIONS:
-            setattr(self, PREFIX + name, getattr(parent, PREFIX + name))
-        self._take_unique_fields()
-        self._take_key(
-            unique_fields=self._unique_fields != parent._unique_fields,
-            get_or_create=self._legacy_fields() != parent._legacy_fields(),
-        )
-        self.settle_options(declared=False)
-
-    def _take_unique_fields(self) -> None:
-        """Make ``Params.unique_fields`` what it says, and no parameter of the model."""
-        if "unique_fields" in self.parameters:
-            self._unique_fields = self.parameters.pop("unique_fields").value
-            self.pre_declarations, self.post_declarations = parse_declarations(self.declarations)
-
-    def _take_key(self, *, unique_fields: bool, get_or_create: bool) -> None:
-        """Let the other ways to name a key be ``reuse_on``, those that the arguments allow."""
-        if unique_fields and self._unique_fields is not None:
-            self.reuse_on = self._unique_fields
-        elif get_or_create and self._legacy_fields():
-            self.reuse_on = self._legacy_fields()
-
-    def _legacy_fields(self) -> tuple[str, ...]:
-        return tuple(self.__dict__.get("sqlalchemy_get_or_create", ()))
+    #: Whether no code of the project's own runs for a row that is reused; ``None``: not known yet.
+    _has_stock_hooks: bool | None = None
 
     # What factory_boy calls when a factory is called -----------------------------------------
 
@@ -215,23 +42,26 @@ class ReuseOptions(FactoryOptions):
         return prepared
 
     def instantiate(self, step: BuildStep, args: Any, kwargs: Any) -> Any:
-        run = Run.of(step)
+        run = run_of(step)
         if run is None:
             return super().instantiate(step, args, kwargs)
+        if isinstance(run, Recalled):
+            return run.found.obj
         if run.found is None:
             make = super().instantiate
-            with _scope.pinned(self, run.decision.session):
+            with _scope.within(pin=(self, run.decision.session)):
                 obj, run.found = run.decision.create(
                     lambda: make(step, args, kwargs), arguments=kwargs
                 )
             if run.found is None:
                 return obj
         check_arguments(self.factory, run.decision.plan.mapper, run.call.undeclared())
-        run.decision.settle(run.found, read_only=isinstance(step.builder, FindBuilder))
+        if run.decision.settle(run.found, read_only=isinstance(step.builder, FindBuilder)):
+            self._keep(run.call, run.decision, run.found)
         return run.found.obj
 
     def use_postgeneration_results(self, step: BuildStep, instance: Any, results: Any) -> None:
-        run = Run.of(step)
+        run = run_of(step)
         found = None if run is None else run.found
         if run is not None:
             run.close()
@@ -239,9 +69,9 @@ class ReuseOptions(FactoryOptions):
             return
         results = {name: value for name, value in results.items() if value is not SKIPPED}
         super().use_postgeneration_results(step=step, instance=instance, results=results)
-        _scope.record(
+        _scope.current().record(
             Outcome(
-                factory=self._name,
+                factory=self.name,
                 key="" if found is None else found.key.label,
                 source="created" if found is None else found.source,
                 depth=depth_of(step),
@@ -255,8 +85,13 @@ class ReuseOptions(FactoryOptions):
         return (
             step.builder.strategy == enums.CREATE_STRATEGY
             and self.reuse
-            and not _scope.reuse_is_off()
+            and not _scope.current().off
         )
+
+    def recall(self, given: dict[str, Any]) -> Found | None:
+        """Return what the same call was answered with, if that is the answer still."""
+        entry = self._recalled(given, _scope.current())
+        return None if entry is None else Found(entry.obj, "cache", entry.key)
 
     def look_ahead(self, call: StepCall) -> Run | None:
         """Return the call's run, with the row if it is there; ``None`` if it is not our concern."""
@@ -270,19 +105,86 @@ class ReuseOptions(FactoryOptions):
                 raise
             return None  # nothing to look up by, so the factory's own _create may know where
         decision = Decision(self._plan(mapper, session), session, call)
-        if not decision.has_key and self.declared and self._policy.on is None:
+        if not decision.has_key and self.declared and self.policy.on is None:
             raise self._no_key(mapper, session)
         return Run(call, decision, decision.find())
 
     def runs_after(self, step: BuildStep, name: str) -> bool:
         """Whether a post-generation declaration runs for the step's object."""
-        run = Run.of(step)
+        run = run_of(step)
         if run is None or run.found is None:
             return True
         if isinstance(step.builder, FindBuilder):
             return False
-        when = self._policy.post_generation
+        when = self.policy.post_generation
+        if isinstance(run, Recalled):
+            return False  # what is kept passes no value to it
         return when == "always" or (when == "explicit" and run.call.passes(name))
+
+    # What the factory itself calls -----------------------------------------------------------
+
+    def answer(self, strategy: str, given: dict[str, Any]) -> Any | None:
+        """Return the object of a repeated call to create, without a build step."""
+        scope = _scope.current()
+        if strategy != enums.CREATE_STRATEGY or not self.reuse or scope.off:
+            return None
+        entry = self._recalled(given, scope)
+        if entry is not None and self._has_stock_hooks is None:
+            self._has_stock_hooks = self._stock_hooks()
+        if entry is None or not self._has_stock_hooks:
+            return None
+        self.next_sequence()
+        if scope.outcomes is not None:
+            scope.record(Outcome(self.name, entry.key.label, "cache", depth=0))
+        return entry.obj
+
+    @property
+    def without_reuse(self) -> FactoryOptions:
+        """The same options object as it was: it shares all that this one has, and adds nothing."""
+        options_class: Any = next(
+            base for base in type(self).__mro__ if not issubclass(base, DeclaredOptions)
+        )
+        options: FactoryOptions = options_class.__new__(options_class)
+        options.__dict__ = self.__dict__
+        return options
+
+    def _recalled(self, given: dict[str, Any], scope: Scope) -> Entry | None:
+        own = self.__dict__
+        if own.get("sqlalchemy_session_factory") is not None:
+            return None  # which opens another session at each call, and may be asked but once
+        token = token_of(self.identity, given)
+        if token is None:
+            return None
+        source = scope.session
+        if source is None:
+            source = self.policy.session
+        if source is None:
+            source = own.get("sqlalchemy_session")
+        if type(source) is not Session:
+            try:
+                source = real_session(source, factory=self.name)
+            except SessionError:
+                return None
+        return recall(source, token)
+
+    def _keep(self, call: StepCall, decision: Decision, found: Found) -> None:
+        given = call.plain()
+        token = None if given is None else token_of(self.identity, given)
+        always = self.policy.post_generation == "always" and bool(
+            self.post_declarations.declarations
+        )
+        if given is None or token is None or always:
+            return
+        columns = decision.depends_on(found, [self.rename.get(name, name) for name in given])
+        if columns is not None:
+            keep(decision.session, token, given, found.obj, found.key, columns)
+
+    def _stock_hooks(self) -> bool:
+        stock: Any = BaseFactory._after_postgeneration
+        return self.factory._after_postgeneration.__func__ is stock.__func__ and all(
+            getattr(super(ReuseOptions, self), name).__func__ is getattr(FactoryOptions, name)
+            for name in ("prepare_arguments", "instantiate", "use_postgeneration_results")
+        )
 
     def _mapper(self) -> Mapper[Any] | None:
         model = self.get_model_class()
@@ -292,56 +194,46 @@ class ReuseOptions(FactoryOptions):
         if not self.declared:
             return None
         raise UniqueKeyError(
-            f"{self._name}: {model!r} is not mapped by SQLAlchemy, so it has no rows to reuse. "
+            f"{self.name}: {model!r} is not mapped by SQLAlchemy, so it has no rows to reuse. "
             "Remove reuse_existing, or set Meta.model to a mapped class.",
-            factory=self._name,
+            factory=self.name,
             model=getattr(model, "__name__", repr(model)),
         )
 
     def _session(self, mapper: Mapper[Any]) -> Session:
         maker = self.__dict__.get("sqlalchemy_session_factory")
-        source = _scope.scoped()
+        source = _scope.current().session
         if source is None:
-            source = self._policy.session
+            source = self.policy.session
         if source is None and maker is not None:
             # factory_boy leaves the session here, where hooks look for it.
             source = self.sqlalchemy_session = maker()
         if source is None:
             source = self.__dict__.get("sqlalchemy_session")
-        return real_session(source, factory=self._name, model=mapper.class_.__name__)
-
-    def _given_session(self) -> Session | None:
-        """Return the session to show in place of the factory's own, if any."""
-        if _scope.shows_declaration():
-            return None
-        session = _scope.session_for(self)
-        declared = self.__dict__.get("reuse_session")
-        if session is None and declared is not None:
-            session = real_session(declared, factory=self._name)
-        return session
+        return real_session(source, factory=self.name, model=mapper.class_.__name__)
 
     def _plan(self, mapper: Mapper[Any], session: Session) -> Plan:
         persistence = getattr(self, "sqlalchemy_session_persistence", None)
         dialect = session.get_bind(mapper).dialect.name
         known = (mapper, persistence, dialect)
-        if known not in self._plans:
+        if known not in self.plans:
             lazy = persistence is None and has_stock(self.factory, "_create", "_save")
-            savepoint = self._policy.savepoint
-            self._plans[known] = Plan(
+            savepoint = self.policy.savepoint
+            self.plans[known] = Plan(
                 mapper=mapper,
                 keys=self._keys(mapper, dialect),
-                policy=self._policy,
+                policy=self.policy,
                 lazy=lazy and not savepoint,
                 savepoint=not lazy if savepoint is None else savepoint,
                 commit=persistence == "commit",
             )
-        return self._plans[known]
+        return self.plans[known]
 
     def _keys(self, mapper: Mapper[Any], dialect: str) -> tuple[Key, ...]:
-        if self._policy.on is None:
+        if self.policy.on is None:
             return inferred_keys(mapper, dialect)
         try:
-            return declared_keys(self._name, mapper, self._policy.on, dialect)
+            return declared_keys(self.name, mapper, self.policy.on, dialect)
         except UniqueKeyError:
             if self.declared:
                 raise
@@ -351,25 +243,14 @@ class ReuseOptions(FactoryOptions):
         model = mapper.class_.__name__
         dialect = session.get_bind(mapper).dialect.name
         return UniqueKeyError(
-            f"{self._name}: {model} has no unique key that a call could give a value for. Looked "
+            f"{self.name}: {model} has no unique key that a call could give a value for. Looked "
             f"at: {considered(mapper, dialect)}; declared by the factory: "
             f"{', '.join(self.pre_declarations) or 'nothing'}. Write "
             "@reuse_existing(on=(...)) with the fields that identify a row, declare the key's "
             "fields in the factory, or on=() to never look up.",
-            factory=self._name,
+            factory=self.name,
             model=model,
         )
-
-    @property
-    def _name(self) -> str:
-        name: str = self.factory.__name__
-        return name
-
-    def _own(self, name: str) -> Any:
-        try:
-            return self.__dict__[name]
-        except KeyError:
-            raise AttributeError(name) from None  # plain factories have no session options
 
 
 def options_of(factory: Any) -> ReuseOptions:

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.elements import ColumnElement
 from typing_extensions import Protocol, final
 
+from ._columns import MappedColumn
 from ._insert import insert, savepoint
 from ._keys import Key
 from ._lookup import Found, Lookup
-from ._mismatch import Difference, Passed, differences, settle
+from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
 from ._values import MISSING, Call, NoParent, freeze
 from .errors import ReuseError
@@ -161,8 +162,11 @@ class Decision:
                     self._lookup.remember(key, values, obj)
         return obj, found
 
-    def settle(self, found: Found, *, read_only: bool = False) -> None:
+    def settle(self, found: Found, *, read_only: bool = False) -> bool:
         """Hold the passed values against the row, and do what ``on_mismatch`` says.
+
+        Returns:
+            Whether they agreed.
 
         Raises:
             MismatchError: a value of another key contradicts the row; or any value, under
@@ -170,7 +174,7 @@ class Decision:
         """
         policy = self.plan.policy
         if read_only and policy.on_mismatch == "update":
-            return
+            return False
         if policy.refresh and not inspect(found.obj).pending:
             self._refresh(found.obj)
         contradictions, others = self._differences(found)
@@ -183,6 +187,25 @@ class Decision:
             key=found.key.described(found.obj),
             update=lambda differing: self._update(found.obj, differing),
         )
+        return not contradictions and not others
+
+    def depends_on(self, found: Found, passed: Iterable[str]) -> list[MappedColumn] | None:
+        """Return the columns of the row on which the same call's answer depends.
+
+        Args:
+            passed: the names of the attributes that the call gives plain values for.
+
+        Returns:
+            ``None`` if it depends on more than that row.
+        """
+        policy, key = self.plan.policy, found.key
+        asks_again = policy.refresh or not policy.cache or policy.where is not None
+        if asks_again or not key.unique or len(self._tried) != 1:
+            return None
+        others = [name for name in passed if name not in key.settled]
+        columns = [column_behind(self.plan.mapper, name) for name in others]
+        known = [column for column in columns if column is not None]
+        return [*key.columns, *known] if len(known) == len(columns) else None
 
     def _refresh(self, obj: Any) -> None:
         unflushed = inspect(obj).committed_state

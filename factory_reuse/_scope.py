@@ -1,26 +1,63 @@
 """What holds for a block of code: which session, and whether rows are reused at all.
 
-Context variables: threads and tasks do not see each other's blocks.
+One context variable holds it all, so that a call asks once; threads and tasks do not see each
+other's blocks.
 """
 
 from __future__ import annotations
 
 import contextlib
-from contextvars import ContextVar, Token
-from typing import Any, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, Iterator
 
 from sqlalchemy.orm import Session
+from typing_extensions import final
 
 from ._session import real_session
 from .errors import SessionError
 from .report import Outcome
 
-_session: ContextVar[Any] = ContextVar("factory_reuse.session", default=None)
-_pinned: ContextVar[tuple[object, Session] | None] = ContextVar("factory_reuse.pin", default=None)
-_off: ContextVar[bool] = ContextVar("factory_reuse.off", default=False)
-_declaring: ContextVar[bool] = ContextVar("factory_reuse.declaring", default=False)
-_finding: ContextVar[bool] = ContextVar("factory_reuse.finding", default=False)
-_outcomes: ContextVar[list[Outcome] | None] = ContextVar("factory_reuse.log", default=None)
+
+@final
+@dataclass(frozen=True)
+class Scope:
+    """What holds where the code is.
+
+    Attributes:
+        session: what :func:`use_session` was given.
+        off: whether the code runs inside :func:`no_reuse`.
+        pin: a factory's options, and the session that they must use now.
+        as_declared: whether factories show what they were declared with, whatever else holds.
+        finding: whether a reuse-enabled factory that would insert gives up instead.
+        outcomes: where the outcome of every reuse-enabled call goes.
+    """
+
+    session: Any = None
+    off: bool = False
+    pin: tuple[object, Session] | None = None
+    as_declared: bool = False
+    finding: bool = False
+    outcomes: list[Outcome] | None = None
+
+    def session_for(self, owner: object) -> Session | None:
+        """Return the session that ``owner`` must use now, or ``None`` if its own is right."""
+        if self.pin is not None and self.pin[0] is owner:
+            return self.pin[1]
+        if self.session is None:
+            return None
+        return real_session(self.session, factory="use_session()")
+
+    def record(self, outcome: Outcome) -> None:
+        """Add an outcome to the innermost :func:`recording`."""
+        if self.outcomes is not None:
+            self.outcomes.append(outcome)
+
+
+_scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())  # noqa: B039  # frozen
+
+#: Return the scope that the code runs in.
+current: Final = _scope.get
 
 
 @contextlib.contextmanager
@@ -43,7 +80,7 @@ def use_session(session: Any) -> Iterator[None]:
             "use_session() was given None. Pass it a Session, a scoped_session or a callable."
         )
     real_session(session, factory="use_session()")
-    with _set(_session, session):
+    with within(session=session):
         yield
 
 
@@ -56,79 +93,23 @@ def no_reuse() -> Iterator[None]:
         with no_reuse(), pytest.raises(IntegrityError):
             CategoryFactory(name="Books")
     """
-    with _set(_off, True):
+    with within(off=True):
         yield
-
-
-def reuse_is_off() -> bool:
-    """Whether the code runs inside :func:`no_reuse`."""
-    return _off.get()
-
-
-def scoped() -> Any:
-    """Return what :func:`use_session` was given, or ``None`` outside of it."""
-    return _session.get()
-
-
-def session_for(owner: object) -> Session | None:
-    """Return the session that ``owner`` must use now, or ``None`` if its own is right."""
-    pin = _pinned.get()
-    if pin is not None and pin[0] is owner:
-        return pin[1]
-    session = _session.get()
-    return None if session is None else real_session(session, factory="use_session()")
-
-
-@contextlib.contextmanager
-def pinned(owner: object, session: Session) -> Iterator[None]:
-    """For the block, ``owner`` writes through the session that its lookup read from."""
-    with _set(_pinned, (owner, session)):
-        yield
-
-
-@contextlib.contextmanager
-def as_declared() -> Iterator[None]:
-    """For the block, factories show what they were declared with, whatever holds elsewhere."""
-    with _set(_declaring, True):
-        yield
-
-
-def shows_declaration() -> bool:
-    """Whether the code runs inside :func:`as_declared`."""
-    return _declaring.get()
-
-
-@contextlib.contextmanager
-def finding() -> Iterator[None]:
-    """For the block, a reuse-enabled factory that would insert gives up instead."""
-    with _set(_finding, True):
-        yield
-
-
-def is_finding() -> bool:
-    """Whether the code runs inside :func:`finding`."""
-    return _finding.get()
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[list[Outcome]]:
     """For the block, collect the outcome of every reuse-enabled call."""
     outcomes: list[Outcome] = []
-    with _set(_outcomes, outcomes):
+    with within(outcomes=outcomes):
         yield outcomes
 
 
-def record(outcome: Outcome) -> None:
-    """Add an outcome to the innermost :func:`recording`."""
-    outcomes = _outcomes.get()
-    if outcomes is not None:
-        outcomes.append(outcome)
-
-
 @contextlib.contextmanager
-def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
-    token: Token[Any] = variable.set(value)
+def within(**changes: Any) -> Iterator[None]:
+    """For the block, the scope is the present one with these attributes changed."""
+    token = _scope.set(replace(_scope.get(), **changes))
     try:
         yield
     finally:
-        variable.reset(token)
+        _scope.reset(token)
