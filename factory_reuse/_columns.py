@@ -79,7 +79,8 @@ class MappedColumn:
         """Return the value the new row would get, evaluated once; ``MISSING`` if unknown.
 
         A relationship's value goes before that of its foreign-key column, since it is what the
-        flush writes; unless the caller passed the column, and not the relationship.
+        flush writes; unless the caller passed the column, and not the relationship: that asks for
+        the row with this foreign key.
 
         Raises:
             MismatchError: the caller passed a relationship and another foreign key.
@@ -124,9 +125,10 @@ class MappedColumn:
         return related is not None and self.overrides(call) is None and call.makes(related)
 
     def overrides(self, call: Call) -> str | None:
-        """Return the name of the relationship that passed foreign keys take the place of, if any.
+        """Return the name of the relationship that passed foreign keys look up in place of, if any.
 
-        They do when the call gives the whole of the foreign key, and passed some of it.
+        They do when the call gives the whole of the foreign key, and passed some of it. Where no
+        row is found, the flush will write what the relationship has.
         """
         related = _preferred(call, self.relatives)
         if related is None or call.explicit(related):
@@ -148,14 +150,6 @@ class MappedColumn:
             for source, target in relationship.synchronize_pairs
         ]
         return [(column, source) for column, source in columns if column is not None]
-
-    def passed_parent(self, call: Call, name: str) -> tuple[Any, dict[Any, Any]]:
-        """Return the class that a relationship is to, and what its row has by the foreign key."""
-        relationship = self.mapper.relationships[self.relatives[name]]
-        return relationship.mapper, {
-            source: column._own_value(call, str(_preferred(call, column.direct)))
-            for column, source in self.foreign_key(name)
-        }
 
     def inserted(self, call: Call) -> Any:
         """Return what the row will hold after the INSERT, as far as that can be told before it.
@@ -261,6 +255,11 @@ class MappedColumn:
             return MISSING  # no mapped object: SQLAlchemy will say so
         attribute = state.mapper.get_property_by_column(source).key
         if state.key is None:
+            # The parent's own foreign key may be known, where it shares a column with ours.
+            own = mapped_column(state.mapper, source)
+            above = own.current(parent) if own is not None and own.related else None
+            if above is not None and above is not MISSING:
+                return above
             return Unsaved(parent, state.dict.get(attribute, MISSING))
         if attribute in state.dict:
             return state.dict[attribute]

@@ -29,6 +29,7 @@ class DeclaredOptions(FactoryOptions):
         declared: whether reuse was declared on this very factory, not inherited.
         policy: the ``reuse_*`` options, checked.
         plans: what follows from them, by model, persistence and backend.
+        upgraded: the fields of ``sqlalchemy_get_or_create``, where they are the key.
         identity: stands for the factory with these options; another object once they change.
     """
 
@@ -40,6 +41,7 @@ class DeclaredOptions(FactoryOptions):
     policy: Policy
     plans: dict[Any, Plan]
     identity: object
+    upgraded: tuple[str, ...] = ()
     _unique_fields: Any = None
 
     # What factory_boy reads ------------------------------------------------------------------
@@ -160,6 +162,7 @@ class DeclaredOptions(FactoryOptions):
             )
         self.declared = declared
         self.policy = checked(self.name, {n: getattr(self, PREFIX + n) for n in OPTIONS})
+        self.upgraded = self._legacy_fields() if self.reuse_on == self._legacy_fields() else ()
         self.plans = {}
         self.identity = object()
         try:

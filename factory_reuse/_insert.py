@@ -14,7 +14,7 @@ from typing_extensions import final
 
 from ._cache import session_cache
 from ._keys import Key
-from ._session import begin_for_real
+from ._session import begin_for_real, flush_unfinished, unheard
 from .errors import RaceLostError
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class _Savepoint:
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self._session = session
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
-        session.flush()
+        flush_unfinished(session)
         self._nested: Any = None
         self._connection: Any = None
         self._outer = session.get_transaction()
@@ -111,7 +111,9 @@ class _Savepoint:
         if self._nested is None:
             self._session.flush()
         elif self._is_open():
-            self._nested.commit()
+            self._session.flush()
+            with unheard(self._session):
+                self._nested.commit()
         elif self._session.get_transaction() is self._outer:
             # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
             self._session.commit()
@@ -122,7 +124,8 @@ class _Savepoint:
             if self._nested is None:
                 self._session.rollback()
             elif self._is_open():
-                self._nested.rollback()
+                with unheard(self._session):
+                    self._nested.rollback()
             lost = _deadlock(causes) is not None
         except DBAPIError:
             lost = True

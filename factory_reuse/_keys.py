@@ -8,7 +8,8 @@ from typing import Any, Iterable, Iterator, Sequence, Tuple
 from sqlalchemy import Column, UniqueConstraint
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import MANYTOONE
-from sqlalchemy.sql.elements import ColumnElement, TextClause, UnaryExpression
+from sqlalchemy.sql.elements import BindParameter, ColumnElement, TextClause, UnaryExpression
+from sqlalchemy.sql.visitors import replacement_traverse
 from typing_extensions import final
 
 from ._columns import MappedColumn, hybrid_column, mapped_column
@@ -48,6 +49,10 @@ class Key:
         self.names = frozenset(name for part in fields for name in part.names())
         #: The names whose passed values a row that has the key agrees with.
         self.settled = self.names - _wider_names(mapper, self.columns)
+        #: The names of foreign-key columns that a relationship may write, too.
+        self.foreign = frozenset(
+            name for column in self.columns if column.related for name in column.direct
+        )
         self.unique = unique
         self.primary = primary
         self.constraint = constraint
@@ -205,6 +210,7 @@ def _parts(
         if isinstance(expression, TextClause):
             expression = TextExpression.of_value(expression.text, table)
         if isinstance(expression, ColumnElement):
+            expression = _as_in_ddl(expression)
             columns = columns_in(expression, lambda column: mapped_column(mapper, column))
             if not columns:
                 return None
@@ -312,6 +318,20 @@ def _wider_names(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozen
     return frozenset(wider)
 
 
+def _as_in_ddl(expression: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return an index's expression with its values written out, as CREATE INDEX has them.
+
+    A bound value has the type that its column had when the index was declared, and that may not
+    have been its own yet: PostgreSQL knows no ``enum = varchar``.
+    """
+
+    def write_out(element: Any, **_: Any) -> Any:
+        return element.render_literal_execute() if isinstance(element, BindParameter) else None
+
+    result: ColumnElement[Any] = replacement_traverse(expression, {}, write_out)
+    return result
+
+
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
     options = index.dialect_options[dialect] if dialect in _PARTIAL else {}
     where: Any = options.get("where")
@@ -319,7 +339,9 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
         where = where.__clause_element__()
     if isinstance(where, TextClause):
         return TextExpression(where.text, table)
-    return TextExpression(where, table) if isinstance(where, str) else where
+    if isinstance(where, str):
+        return TextExpression(where, table)
+    return None if where is None else _as_in_ddl(where)
 
 
 #: Backends with partial indexes; elsewhere SQLAlchemy makes the same index without the predicate.

@@ -9,7 +9,7 @@ SubFactories go through the same loop, under any parent.
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable, Container, Final, Iterator
+from typing import Any, Container, Final, Iterator
 
 from factory import enums
 from factory.builder import (
@@ -19,7 +19,7 @@ from factory.builder import (
     Resolver,
     StepBuilder,
 )
-from factory.declarations import SKIP, LazyFunction, Maybe, SubFactory, Trait
+from factory.declarations import SKIP, Maybe, SubFactory, Trait
 from factory.declarations import Dict as DictDeclaration
 from factory.declarations import List as ListDeclaration
 from sqlalchemy import inspect
@@ -236,13 +236,6 @@ class StepCall:
 
     def makes(self, name: str) -> bool:
         return _is_subfactory(self._declared[self._source(name)])
-
-    def replace(self, name: str, parent: Callable[[], Any]) -> None:
-        def evaluate() -> Any:
-            found = parent()
-            return SKIP if found is None else found
-
-        self._declared[self._source(name)] = LazyFunction(evaluate)
 
     def passes(self, name: str) -> bool:
         """Whether the caller passed a value to a declaration of this name, of any kind."""

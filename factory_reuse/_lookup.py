@@ -18,6 +18,7 @@ from ._columns import MappedColumn, mapped_column
 from ._keys import Key
 from ._parts import columns_in, unsaved_in
 from ._queries import Queries, is_opaque, owner_of
+from ._session import flush_unfinished
 from ._values import freeze, same
 from .errors import AmbiguousMatchError, MismatchError
 from .report import Source
@@ -106,7 +107,7 @@ class Lookup:
     def _flush_changes(self) -> None:
         """Flush what a query would flush, if it may take the answer away: a cascade, a hook."""
         if not self.queries.lazy and would_flush(self.session):
-            self.session.flush()
+            flush_unfinished(self.session)
 
     def remember(self, key: Key, values: tuple[Any, ...], obj: Any) -> None:
         """Let the cache answer the key with an object that was just created."""

@@ -105,7 +105,7 @@ class ReuseOptions(DeclaredOptions):
                 raise
             return None  # nothing to look up by, so the factory's own _create may know where
         decision = Decision(self._plan(mapper, session), session, call)
-        if not decision.has_key and self.declared and self.policy.on is None:
+        if not decision.has_key and self.declared and (self.policy.on is None or self.upgraded):
             raise self._no_key(mapper, session)
         return Run(call, decision, decision.find())
 
@@ -223,9 +223,10 @@ class ReuseOptions(DeclaredOptions):
                 mapper=mapper,
                 keys=self._keys(mapper, dialect),
                 policy=self.policy,
-                lazy=lazy and not savepoint,
+                lazy=(persistence is None and savepoint is False) or (lazy and not savepoint),
                 savepoint=not lazy if savepoint is None else savepoint,
                 commit=persistence == "commit",
+                upgraded=self.upgraded,
             )
         return self.plans[known]
 

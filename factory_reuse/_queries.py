@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Sequence
 
 from sqlalchemy import Column, and_, func, inspect, literal, select
 from sqlalchemy.orm import Mapper, Session, joinedload, lazyload, with_polymorphic
@@ -14,6 +14,7 @@ from typing_extensions import final
 from ._columns import MappedColumn, mapped_column
 from ._keys import Key
 from ._parts import adapted, columns_in, selects_from_tables, substitute, unsaved_in
+from ._session import flush_unfinished
 from ._stored import compared
 from ._values import MISSING, fits
 
@@ -40,11 +41,10 @@ class Queries:
 
     @contextlib.contextmanager
     def pending_kept(self) -> Iterator[None]:
-        """For the block, what is pending stays so, if the factory is lazy."""
-        if self.lazy:
-            with self.session.no_autoflush:
-                yield
-        else:
+        """For the block, what is pending stays so; flushed before, unless the factory is lazy."""
+        if not self.lazy and self.session.autoflush:
+            flush_unfinished(self.session)
+        with self.session.no_autoflush:
             yield
 
     def rows(
@@ -79,15 +79,6 @@ class Queries:
         criterion = and_(*(part.criterion(value) for part, value in zip(key.parts, values)))
         statement = select(literal(1)).select_from(self.mapper.class_)
         return self._answers(self._narrowed(statement, criterion))
-
-    def parent(self, mapper: Mapper[Any], values: Mapping[Any, Any]) -> Any | None:
-        """Return the row that the values of a foreign key refer to."""
-        if None in values.values():
-            return None
-        criteria = [column == value for column, value in values.items()]
-        with self.pending_kept():
-            statement = select(mapper.class_).where(*criteria).limit(1)
-            return self.session.execute(statement).scalars().unique().first()
 
     def equals(self, obj: Any, column: MappedColumn, value: Any) -> bool:
         """Ask the database whether the row has the value: its collation may say so."""
@@ -127,10 +118,7 @@ class Queries:
         if not doubtful or self.dialect.name != "postgresql":
             yield
             return
-        if self.session.autoflush:
-            self.session.flush()
-        connection = self.session.connection(bind_arguments={"mapper": self.mapper})
-        with self.session.no_autoflush, connection.begin_nested():
+        with self.session.connection(bind_arguments={"mapper": self.mapper}).begin_nested():
             yield
 
     def _narrowed(self, statement: Any, criterion: ColumnElement[Any]) -> Any:

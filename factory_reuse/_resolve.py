@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Callable, Container, Iterable, Mapping, Sequence
 
 from sqlalchemy import inspect
@@ -14,7 +13,7 @@ from typing_extensions import Protocol, final
 
 from ._columns import MappedColumn
 from ._insert import insert, savepoint
-from ._keys import Key
+from ._keys import Key, declared_keys
 from ._lookup import Found, Lookup
 from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
@@ -31,10 +30,6 @@ class FactoryCall(Call, Protocol):
 
     only_look: bool
 
-    def replace(self, name: str, parent: Callable[[], Any]) -> None:
-        """Let a function give a relationship's value in place of its declaration."""
-        ...
-
     def passed(self, evaluate: Container[str]) -> Iterable[Passed]:
         """The values the caller passed; declarations among them only for names in ``evaluate``."""
         ...
@@ -49,6 +44,7 @@ class Plan:
         lazy: whether new objects stay pending; if so nothing here flushes.
         savepoint: whether the INSERT runs inside a SAVEPOINT.
         commit: whether the factory commits what it writes.
+        upgraded: the fields of ``sqlalchemy_get_or_create``, if the key is those.
     """
 
     mapper: Mapper[Any]
@@ -57,6 +53,7 @@ class Plan:
     lazy: bool
     savepoint: bool
     commit: bool
+    upgraded: tuple[str, ...] = ()
 
 
 @final
@@ -93,7 +90,6 @@ class Decision:
         to run waits for those that need none: where they find a row, no parent is made in vain.
         Only the fields of the keys tried are evaluated.
         """
-        self._take_passed_parents()
         waiting = [key for key in self._keys if key.made(self.call)]
         passed_over = None
         for key in sorted(self._keys, key=waiting.__contains__):
@@ -118,20 +114,6 @@ class Decision:
             return None
         self._tried.append((key, values))
         return self._lookup.find(key, values)
-
-    def _take_passed_parents(self) -> None:
-        """Let passed foreign keys take the place of the relationships over them.
-
-        ``F(org_id=5)`` where the factory declares ``org = SubFactory(...)`` means the org with the
-        id 5: the flush would write the id of the one that the SubFactory makes.
-        """
-        for column in dict.fromkeys(column for key in self._keys for column in key.columns):
-            name = column.overrides(self.call) if column.related else None
-            if name is not None:
-                parent = partial(
-                    self._lookup.queries.parent, *column.passed_parent(self.call, name)
-                )
-                self.call.replace(name, parent)
 
     def create(
         self, make: Callable[[], Any], arguments: Mapping[str, Any]
@@ -237,8 +219,11 @@ class Decision:
     def _differences(self, found: Found) -> tuple[list[Difference], list[Difference]]:
         """Return the passed values that the row contradicts: those of other keys, and the rest."""
         names = frozenset().union(*(key.names for key in self.plan.keys))
-        # What the lookup has compared already is left out.
-        passed = [each for each in self.call.passed(names) if each.path[0] not in found.key.settled]
+        # What the lookup has compared already is left out. Of a row that refused the INSERT, it was
+        # the instance's value, and a SubFactory may have outdone a passed foreign key.
+        outdone = found.key.foreign if found.source == "race" else frozenset()
+        settled = found.key.settled - outdone
+        passed = [each for each in self.call.passed(names) if each.path[0] not in settled]
         if not passed:
             return [], []
         dialect = self.session.get_bind(self.plan.mapper).dialect
@@ -246,7 +231,7 @@ class Decision:
             self._lookup.queries.pending_kept()
         ):  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
-        of_other_keys = names - found.key.names
+        of_other_keys = (names - found.key.names) | outdone
         contradictions, others = [], []
         for each in differing:
             if each.passed.path[0] not in of_other_keys:
@@ -293,7 +278,20 @@ class Decision:
             values = key.current(ours)
             if values is not None and (key, freeze(values)) not in tried:
                 candidates.append((key, values))
-        return candidates
+        return candidates + self._passed_of_upgraded()
+
+    def _passed_of_upgraded(self) -> list[tuple[Key, tuple[Any, ...]]]:
+        """Return the key of those ``sqlalchemy_get_or_create`` fields that the caller passed.
+
+        By these factory_boy looks again when its INSERT was refused: each may be unique alone.
+        """
+        names = tuple(name for name in self.plan.upgraded if self.call.explicit(name))
+        if not names:
+            return []
+        dialect = self._lookup.queries.dialect.name
+        (key,) = declared_keys(self.call.factory, self.plan.mapper, (names,), dialect)
+        values = key.given(self.call)
+        return [] if values is None else [(key, values)]
 
     def _arguments_held(self, obj: Any) -> int:
         held = inspect(obj).dict

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import warnings
+from typing import Any, Iterator
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.orm import Session, scoped_session
+from typing_extensions import final
 
 from .errors import SessionError
 
@@ -85,3 +89,50 @@ def begin_for_real(connection: Connection) -> None:
         cursor = pooled.cursor()
         cursor.execute(f"BEGIN {driver.isolation_level}")  # DEFERRED, IMMEDIATE, EXCLUSIVE or ""
         cursor.close()
+
+
+def flush_unfinished(session: Session) -> None:
+    """Flush what the caller left pending, before an object is there that may be part of it.
+
+    Where a pending object refers to one that only the call will add, SQLAlchemy warns that it is
+    not in the session. It will be, at the next flush.
+    """
+    if session._flushing:
+        return  # the call comes from a listener
+    if not (session.new or session.deleted or session.identity_map.check_modified()):
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Object of type .* not in session", SAWarning)
+        session.flush()
+
+
+@contextlib.contextmanager
+def unheard(session: Session) -> Iterator[None]:
+    """For the block, the end of a SAVEPOINT is no commit or rollback to the session's listeners.
+
+    SQLAlchemy calls ``before_commit``, ``after_commit`` and ``after_rollback`` for a SAVEPOINT too.
+    A project has them to index or to send what is committed; and ours commits nothing.
+    """
+    heard: Any = session.dispatch
+    session.__dict__["dispatch"] = _Unheard(heard)
+    try:
+        yield
+    finally:
+        session.__dict__["dispatch"] = heard
+
+
+@final
+class _Unheard:
+    """The listeners of a session but for those that hear of the ends of transactions."""
+
+    def __init__(self, heard: Any) -> None:
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("before_commit", "after_commit", "after_rollback"):
+            return _ignore
+        return getattr(self._heard, name)
+
+
+def _ignore(session: Session) -> None:
+    """Take the place of a listener."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from factory.errors import FactoryError
+from sqlalchemy.exc import MultipleResultsFound
 
 __all__ = [
     "AmbiguousMatchError",
@@ -54,8 +55,11 @@ class UniqueKeyError(ReuseError):
     """The factory has no key to look a row up by, or ``on`` names what cannot be one."""
 
 
-class SessionError(ReuseError):
-    """There is no SQLAlchemy session to look in."""
+class SessionError(ReuseError, RuntimeError):
+    """There is no SQLAlchemy session to look in.
+
+    A ``RuntimeError`` too, which is what factory_boy raises for a missing session.
+    """
 
 
 class MismatchError(ReuseError):
@@ -79,8 +83,11 @@ class MismatchError(ReuseError):
         self.instance = instance
 
 
-class AmbiguousMatchError(ReuseError):
-    """More than one row has the key; ``count`` says how many."""
+class AmbiguousMatchError(ReuseError, MultipleResultsFound):
+    """More than one row has the key; ``count`` says how many.
+
+    A ``sqlalchemy.exc.MultipleResultsFound`` too, which is what factory_boy's own lookup raises.
+    """
 
     def __init__(self, message: str, *, count: int = 0, **data: Any) -> None:
         super().__init__(message, **data)

@@ -202,16 +202,14 @@ def test_declared_relationship_before_column(org, other):
     assert (made.org_id, rows(Org), rows(Team)) == (org.id, 2, 1)
 
 
-def test_no_row_that_contradicts_the_passed_column(org, other):
+def test_no_row_that_contradicts_the_passed_column(session, org, other):
     """Where a SubFactory outdoes a passed `org_id`, no row of another parent is returned."""
-    TeamFactory(org=org)
-    try:
-        made = TeamFactory(org_id=other.id)
-    except MismatchError:
-        pass
-    else:
-        assert made.org_id == other.id
-    assert rows(Org) == 2
+    teams = persisting(TeamFactory, "flush")
+    team = teams(org=org)
+    with pytest.raises(MismatchError, match=f"org_id={other.id}"):
+        teams(org_id=other.id)
+    assert (rows(Org), rows(Team)) == (2, 1)
+    assert teams(org_id=org.id) is team
 
 
 def test_other_column_of_the_parent(session, org):
