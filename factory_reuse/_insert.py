@@ -124,8 +124,7 @@ class _Savepoint:
             if self._nested is None:
                 self._session.rollback()
             elif self._is_open():
-                with unheard(self._session):
-                    self._nested.rollback()
+                self._nested.rollback()
             lost = _deadlock(causes) is not None
         except DBAPIError:
             lost = True

@@ -108,10 +108,10 @@ def flush_unfinished(session: Session) -> None:
 
 @contextlib.contextmanager
 def unheard(session: Session) -> Iterator[None]:
-    """For the block, the end of a SAVEPOINT is no commit or rollback to the session's listeners.
+    """For the block, the RELEASE of a SAVEPOINT is no commit to the session's listeners.
 
-    SQLAlchemy calls ``before_commit``, ``after_commit`` and ``after_rollback`` for a SAVEPOINT too.
-    A project has them to index or to send what is committed; and ours commits nothing.
+    SQLAlchemy calls ``before_commit`` and ``after_commit`` for it too. A project has them to index
+    or to send what is committed; and ours commits nothing.
     """
     heard: Any = session.dispatch
     session.__dict__["dispatch"] = _Unheard(heard)
@@ -123,13 +123,13 @@ def unheard(session: Session) -> Iterator[None]:
 
 @final
 class _Unheard:
-    """The listeners of a session but for those that hear of the ends of transactions."""
+    """The listeners of a session but for those that hear of a commit."""
 
     def __init__(self, heard: Any) -> None:
         self._heard = heard
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("before_commit", "after_commit", "after_rollback"):
+        if name in ("before_commit", "after_commit"):
             return _ignore
         return getattr(self._heard, name)
 

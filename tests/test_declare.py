@@ -346,6 +346,27 @@ def test_get_or_create_names_become_the_key(session, names):
     assert find(CategoryFactory, name="Books", label="other") is None
 
 
+def test_get_or_create_looks_again_by_what_was_passed(session):
+    """As in factory_boy, a refused row may be found by the passed ones of the fields alone."""
+    CategoryFactory = reuse_existing(upgradable(session, ("name", "label")))
+    first = CategoryFactory(name="Books", label="books")
+
+    class LabelledFactory(CategoryFactory):
+        label = factory.Sequence("label {}".format)
+
+    assert LabelledFactory(name="Books") is first
+    with pytest.raises(IntegrityError):
+        LabelledFactory(name="Books", label="other")
+
+
+def test_get_or_create_without_a_value(session):
+    """As in factory_boy, it is an error to give no value for any of the fields."""
+    CategoryFactory = reuse_existing(upgradable(session, ("label",)))
+
+    with pytest.raises(UniqueKeyError, match=r"CategoryFactory.*Category"):
+        CategoryFactory()
+
+
 def test_on_goes_before_get_or_create(session):
     """A key given to the decorator replaces that of `sqlalchemy_get_or_create`."""
     CategoryFactory = reuse_existing(upgradable(session), on="label")

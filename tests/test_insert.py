@@ -38,6 +38,16 @@ class City(Base):
     region = relationship(Region, backref="cities")
 
 
+class Visit(Base):
+    __tablename__ = "visit"
+
+    id = Column(Integer, primary_key=True)
+    region_id = Column(ForeignKey("region.id"))
+    region = relationship(Region, backref="visits")
+    city_id = Column(ForeignKey("city.id"))
+    city = relationship(City, backref="visits")
+
+
 @reuse_existing(on="name")
 class RegionFactory(BaseFactory):
     class Meta:
@@ -296,6 +306,51 @@ def test_key_that_only_the_instance_has(session, rows):
     assert declared() is north
     session.commit()
     assert rows() == ["North"]
+
+
+# What is there before the object is
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_is_passed_may_refer_to_what_is_pending(known, session, rows):
+    """Objects that only the new row will bring along are no cause for a warning before it is."""
+    city = City(name="Rome", label="")
+    session.add(city)
+    if known:
+        session.flush()
+
+    class VisitedFactory(RegionFactory):
+        visits = factory.LazyFunction(lambda: [Visit(city=city)])
+
+    declared = reuse_existing(VisitedFactory, on="name")
+    region = declared()
+    assert [visit.city for visit in region.visits] == [city]
+    assert declared() is region
+    session.commit()
+    assert session.query(Visit).count() == 1
+
+
+def test_what_is_unfinished_stays_pending(make_session):
+    """With `savepoint=False`, an own `_create` that only adds leaves all that is pending so."""
+
+    class AddingFactory(RegionFactory):
+        class Meta:
+            sqlalchemy_session_persistence = None
+
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            obj = model_class(*args, **kwargs)
+            cls._meta.sqlalchemy_session.add(obj)
+            return obj
+
+    declared = reuse_existing(AddingFactory, on="name", savepoint=False)
+    session = make_session()
+    unfinished = Region(name="unfinished")
+    session.add(unfinished)
+    with use_session(session):
+        region = declared()
+        assert declared() is region
+    assert {region, unfinished} == set(session.new)
 
 
 # What stands in the way of a second look

@@ -4,7 +4,7 @@ import factory
 import pytest
 from keyed import BaseFactory, assert_reused, current, persisting, rows
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
-from sqlalchemy.orm import declarative_base, relationship
+from sqlalchemy.orm import declarative_base, foreign, relationship
 
 from factory_reuse import MismatchError, UniqueKeyError, find, reuse_existing
 
@@ -210,3 +210,62 @@ def test_a_part_of_the_foreign_key_is_passed():
     assert cities(country="FR") is made
     with pytest.raises(MismatchError, match="country gives 'ES' and region gives 'FR'"):
         cities(country="ES")
+
+
+class Course(Base):
+    __tablename__ = "course"
+    __table_args__ = (
+        ForeignKeyConstraint(["country", "region"], ["region.country", "region.region_code"]),
+    )
+
+    id = Column(Integer, primary_key=True)
+    country = Column(String(2))
+    region = Column(String(5))
+    of = relationship(Region)
+
+
+class Lesson(Base):
+    """Two foreign keys share a column."""
+
+    __tablename__ = "lesson"
+    __table_args__ = (
+        ForeignKeyConstraint(["country", "region"], ["region.country", "region.region_code"]),
+        UniqueConstraint("country", "name"),
+    )
+
+    id = Column(Integer, primary_key=True)
+    country = Column(String(2))
+    region = Column(String(5))
+    where = relationship(Region)
+    course_id = Column(ForeignKey("course.id"))
+    course = relationship(
+        Course,
+        primaryjoin=lambda: (
+            (Lesson.course_id == Course.id) & (foreign(Lesson.country) == Course.country)
+        ),
+        overlaps="where",
+    )
+    name = Column(String(20))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_unsaved_parent_that_shares_a_column(session, saved):
+    """An unsaved parent agrees with another whose key it refers to itself."""
+
+    class LessonFactory(BaseFactory):
+        class Meta:
+            model = Lesson
+
+        name = factory.Sequence("lesson {}".format)
+
+    lessons = reuse_existing(LessonFactory)
+    region = Region(country="FR", code="BRE")
+    session.add(region)
+    if saved:
+        session.flush()
+    course = Course(of=region)
+    session.add(course)
+    lesson = lessons(where=region, course=course, name="first")
+    assert lessons(where=region, course=course, name="first") is lesson
+    session.flush()
+    assert lesson.country == course.country == "FR"

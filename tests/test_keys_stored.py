@@ -20,6 +20,7 @@ from sqlalchemy import (
     Time,
     UniqueConstraint,
     func,
+    literal,
     text,
     true,
 )
@@ -253,3 +254,24 @@ def test_predicate_given_as_text(predicate, engine, session):
     things = declare(engine, *names, constraints=(partial(text(predicate)),))
     made = things(name="a")
     assert things(name="a") is made
+
+
+@pytest.mark.backends("postgresql")
+def test_predicate_with_a_value_of_another_type(engine, session, statements):
+    """A predicate's values are written out, as CREATE INDEX has them, and so are of any type."""
+
+    class Kind(enum.Enum):
+        ZIP = 1
+        TAR = 2
+
+    kind = Column("kind", Enum(Kind, name="kind"))
+    predicate = kind == literal("ZIP", String())
+    things = declare(engine, Column("name", String(9)), kind, constraints=(partial(predicate),))
+    made = things(name="a", kind=Kind.ZIP)
+    session.commit()
+    with statements() as seen:
+        assert things(name="a", kind=Kind.ZIP) is made
+    assert "= 'ZIP'" in seen.sql[0]
+    session.rollback()
+    kind.table.drop(session.connection())
+    session.commit()

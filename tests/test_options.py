@@ -8,6 +8,7 @@ import pytest
 from factory.alchemy import SQLAlchemyModelFactory
 from factory.errors import FactoryError
 from sqlalchemy import Column, ForeignKey, Integer, String, create_engine, func, select
+from sqlalchemy.exc import MultipleResultsFound
 from sqlalchemy.orm import declarative_base, relationship, scoped_session, sessionmaker
 
 import factory_reuse
@@ -390,6 +391,13 @@ def test_no_error_is_another_one():
         assert [other for other in ERRORS if issubclass(error, other)] == [error]
     assert issubclass(MismatchWarning, UserWarning)
     assert not issubclass(MismatchWarning, ReuseError)
+
+
+def test_errors_are_what_factory_boy_raises_too():
+    """A suite that catches the error of a missing session, or of several rows, still does."""
+    assert issubclass(SessionError, RuntimeError)
+    assert issubclass(AmbiguousMatchError, MultipleResultsFound)
+    assert str(AmbiguousMatchError("two rows")) == "two rows"
 
 
 DATA = {

@@ -316,3 +316,34 @@ def test_restarted_session_savepoint(connection):
 
         scenario(session)
         event.remove(session, "after_transaction_end", begin_anew)
+
+
+# What an application's listeners hear
+
+
+def _heard(session):
+    heard = []
+    for name in ("before_commit", "after_commit"):
+        event.listen(session, name, lambda *args, name=name: heard.append(name))
+    return heard
+
+
+def test_our_savepoint_is_no_commit(session):
+    """A hook that runs when something is committed does not run for a row that is not."""
+    heard = _heard(session)
+    with use_session(session):
+        FlushingFactory()
+        FlushingFactory(name="South")
+    assert heard == []
+    session.commit()
+    assert heard == ["before_commit", "after_commit"]
+
+
+def test_a_savepoint_of_the_callers_is_heard(session):
+    """What the caller commits or rolls back is heard as ever, after a call of ours too."""
+    with use_session(session):
+        FlushingFactory()
+        heard = _heard(session)
+        with session.begin_nested():
+            FlushingFactory(name="South")
+    assert heard == ["before_commit", "after_commit"]
