@@ -1,9 +1,10 @@
 """Fixtures: each test that asks for `engine` runs once per database, each time on an empty one."""
 
 import contextlib
+import contextvars
 import os
 from functools import partial
-from typing import Callable, ContextManager, Iterator
+from typing import Any, Callable, ContextManager, Dict, Iterator
 
 import hypothesis
 import pytest
@@ -11,6 +12,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 import backends
+from factory_reuse import _options
+from factory_reuse._lookahead import FindBuilder
 
 NewDatabase = Callable[[], ContextManager[Engine]]
 
@@ -21,6 +24,29 @@ _LENIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.t
 hypothesis.settings.register_profile("default", max_examples=200, **_LENIENT)
 hypothesis.settings.register_profile("ci", max_examples=2000, **_LENIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
+
+
+# Each repeated call goes both ways, and they must agree; or the long way only.
+PATH = os.environ.get("FACTORY_REUSE_TEST_PATH") or "both"
+_recalled = _options.ReuseOptions._recalled
+_checking = contextvars.ContextVar("checking", default=False)
+
+
+def _recalled_as_decided(options: Any, given: Dict[str, Any], scope: Any) -> Any:
+    if PATH == "long" or _checking.get():
+        return None
+    entry = _recalled(options, given, scope)
+    if entry is not None:
+        token = _checking.set(True)
+        try:
+            found = FindBuilder(options, dict(given), "create").build()
+        finally:
+            _checking.reset(token)
+        assert found is entry.obj, f"{options} recalled {entry.obj!r} for {given}, not {found!r}"
+    return entry
+
+
+_options.ReuseOptions._recalled = _recalled_as_decided
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
