@@ -1,0 +1,258 @@
+"""A repeated call: answered without a build, and only as long as the answer would be the same."""
+
+import factory
+import pytest
+from factory.builder import StepBuilder
+from keyed import current
+
+import shop
+from factory_reuse import (
+    MismatchWarning,
+    find,
+    get_or_create,
+    no_reuse,
+    reuse_existing,
+    use_session,
+)
+from factory_reuse._options import ReuseOptions
+from shop import (
+    Category,
+    CategoryFactory,
+    Line,
+    Product,
+    ProductFactory,
+    Scoped,
+    ShopFactory,
+    never,
+)
+
+Base = shop.Base  # whose tables `engine` makes
+
+pytestmark = pytest.mark.backends("sqlite")
+
+
+@pytest.fixture(autouse=True)
+def _scoped(session):
+    with current(session):
+        yield
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Collect the factories that build; each test is run without the check of the whole suite."""
+    seen = []
+    build = StepBuilder.build
+
+    def record(self, *args, **kwargs):
+        seen.append(self.factory_meta.factory.__name__)
+        return build(self, *args, **kwargs)
+
+    # What tests/conftest.py puts in its place builds, in order to compare.
+    recalled = vars(ReuseOptions)["_recalled"].__globals__["_recalled"]
+    monkeypatch.setattr(ReuseOptions, "_recalled", recalled)
+    monkeypatch.setattr(StepBuilder, "build", record)
+    return seen
+
+
+def twice(declared, **passed):
+    """Call the factory until its answer is kept, and return it."""
+    obj = declared(**passed)
+    assert declared(**passed) is obj
+    return obj
+
+
+def test_a_repeated_call_builds_nothing(builds, statements):
+    """The third equal call in a transaction runs no build step, and sends nothing."""
+    books = twice(CategoryFactory, name="Books")
+    del builds[:]
+    with statements() as seen:
+        assert CategoryFactory(name="Books") is books
+        assert CategoryFactory.create(name="Books") is books
+        assert get_or_create(CategoryFactory, name="Books") == (books, False)
+    assert (builds, seen) == ([], [])
+
+
+def test_a_repeated_sub_factory_evaluates_nothing(builds):
+    """A SubFactory pays its build step, and looks into no declaration."""
+
+    @reuse_existing
+    class ColoredFactory(CategoryFactory):
+        color = factory.LazyFunction(never)
+
+    books = Category(name="Books")
+    Scoped.add(books)
+    for _ in range(3):
+        assert (
+            ProductFactory(category=factory.SubFactory(ColoredFactory, name="Books")).category
+            is books
+        )
+
+
+def test_constants_of_the_factory_count_as_passed(builds):
+    """A call that passes nothing is answered too, if the key is a constant."""
+
+    @reuse_existing
+    class BooksFactory(CategoryFactory):
+        name = "Books"
+
+    books = twice(BooksFactory)
+    del builds[:]
+    assert BooksFactory() is books
+    assert builds == []
+
+
+def test_a_repeated_call_uses_a_sequence_number(builds):
+    """As any call does."""
+    twice(CategoryFactory, name="Books")
+    CategoryFactory.reset_sequence(10)
+    CategoryFactory(name="Books")
+    assert CategoryFactory.build().name == "Category 11"
+
+
+def test_a_value_of_another_type_is_another_call(builds):
+    """`1 == True == 1.0`, but not to every column."""
+
+    class LineFactory(ShopFactory):
+        class Meta:
+            model = Line
+
+    lines = reuse_existing(LineFactory)
+    line = twice(lines, number=1)
+    del builds[:]
+    assert lines(number=1) is line
+    assert builds == []
+    assert lines(number=True) is line
+    assert builds == ["LineFactory"]
+
+
+NOT_KEPT = {
+    "where": {"where": Category.color == "grey"},
+    "refresh": {"refresh": True},
+    "no cache": {"cache": False},
+    "not unique": {"on": "color"},
+}
+
+
+@pytest.mark.parametrize("options", NOT_KEPT.values(), ids=NOT_KEPT)
+def test_what_asks_anew_each_time(options, builds):
+    """Options by which the answer depends on more than the call and the row."""
+    declared = reuse_existing(type("AnewFactory", (CategoryFactory,), {}), **options)
+    passed = {options.get("on", "name"): "grey"}
+    twice(declared, **passed)
+    del builds[:]
+    declared(**passed)
+    assert builds == ["AnewFactory"]
+
+
+def test_a_declaration_is_evaluated_each_time(builds):
+    """Of a call that passes one, or whose key is one, nothing is kept."""
+    counted = factory.Iterator(["Books", "Books", "Games"])
+    assert [CategoryFactory(name=counted).name for _ in range(3)] == ["Books", "Books", "Games"]
+    passed = [CategoryFactory(name=factory.LazyFunction(lambda: "Books")) for _ in range(3)]
+    assert len(set(map(id, passed))) == 1
+
+
+def test_a_value_that_the_row_lost(builds):
+    """A value outside of the key is compared as long as it is passed."""
+    books = twice(CategoryFactory, name="Books", color="grey")
+    assert CategoryFactory(name="Books", color="grey") is books
+    books.color = "red"
+    with pytest.warns(MismatchWarning, match="color='grey'.*color='red'"):
+        CategoryFactory(name="Books", color="grey")
+
+
+def test_a_mismatch_is_told_each_time(builds):
+    """A call that the row contradicts warns however often it is made."""
+    CategoryFactory(name="Books")
+    for _ in range(3):
+        with pytest.warns(MismatchWarning):
+            CategoryFactory(name="Books", color="red")
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback", "delete", "expunge", "rename", "flush"])
+def test_when_an_answer_is_let_go(end, session, builds):
+    """An answer is kept under the same conditions as a key in the cache."""
+    books = twice(CategoryFactory, name="Books")
+    if end in ("commit", "rollback"):
+        getattr(session, end)()
+    elif end in ("delete", "expunge"):
+        getattr(session, end)(books)
+    else:
+        books.name = "Games"
+        if end == "flush":
+            session.flush()
+    del builds[:]
+    again = CategoryFactory(name="Books")
+    assert builds == ["CategoryFactory"]
+    assert again.name == "Books"
+    assert (again is books) == (end == "commit")
+
+
+def test_hooks_of_the_projects_own(builds):
+    """Where code of the project's runs for a reused row, it runs each time."""
+    ran = []
+
+    @reuse_existing(post_generation="always")
+    class HookedFactory(CategoryFactory):
+        @factory.post_generation
+        def hook(self, create, extracted, **kwargs):
+            ran.append("post_generation")
+
+    @reuse_existing
+    class AfterFactory(CategoryFactory):
+        @classmethod
+        def _after_postgeneration(cls, instance, create, results=None):
+            ran.append("after")
+
+    @reuse_existing
+    class GenerateFactory(ShopFactory):
+        class Meta:
+            model = Category
+
+        @classmethod
+        def _generate(cls, strategy, params):
+            ran.append("generate")
+            return super()._generate(strategy, params)
+
+    for declared in (HookedFactory, AfterFactory, GenerateFactory):
+        del ran[:]
+        for _ in range(4):
+            declared(name="Books")
+        assert len(ran) == 4
+
+
+def test_new_options_are_another_factory(builds):
+    """What was kept under the options that a factory had is not its answer under new ones."""
+
+    class DeclaredFactory(CategoryFactory):
+        pass
+
+    books = twice(reuse_existing(DeclaredFactory), name="Books")
+    reuse_existing(DeclaredFactory, on=("name", "color"))
+    assert DeclaredFactory(name="Books", color="grey") is books
+    reuse_existing(DeclaredFactory, where=Category.color == "red")
+    assert find(DeclaredFactory, name="Books") is None
+
+
+def test_scopes_hold_for_a_repeated_call(session, make_session, builds):
+    """`no_reuse` and `use_session` hold although the answer is kept."""
+    books = twice(CategoryFactory, name="Books")
+    session.commit()
+    twice(CategoryFactory, name="Books")
+    with make_session() as other, use_session(other):
+        assert twice(CategoryFactory, name="Books") is not books
+        assert CategoryFactory(name="Books") in other
+    with no_reuse():
+        assert CategoryFactory.create(name="Games") is not CategoryFactory.create(name="Toys")
+    assert CategoryFactory(name="Books") is books
+
+
+def test_memory_is_built_as_without_reuse(builds):
+    """`build` and `stub` pass through factory_boy's own options, SubFactories included."""
+    product = ProductFactory.build(category__name="Books")
+    assert (product.category.name, product in Scoped) == ("Books", False)
+    assert ProductFactory.stub(featured=True).title == "Featured"
+    numbers = [ProductFactory.build().sku for _ in range(2)]
+    number = int(numbers[0].split("-")[1])
+    assert ProductFactory().sku == f"sku-{number + 2}"  # one sequence for all strategies
+    assert isinstance(product, Product)
