@@ -22,7 +22,7 @@ from ._resolve import Decision, Plan
 from ._scope import Scope
 from ._session import real_session
 from .errors import ReuseError, SessionError, UniqueKeyError
-from .report import Outcome
+from .report import Outcome, Source
 
 
 class ReuseOptions(DeclaredOptions):
@@ -69,14 +69,11 @@ class ReuseOptions(DeclaredOptions):
             return
         results = {name: value for name, value in results.items() if value is not SKIPPED}
         super().use_postgeneration_results(step=step, instance=instance, results=results)
-        _scope.current().record(
-            Outcome(
-                factory=self.name,
-                key="" if found is None else found.key.label,
-                source="created" if found is None else found.source,
-                depth=depth_of(step),
-            )
-        )
+        outcomes = _scope.current().outcomes
+        if outcomes is not None:
+            key = "" if found is None else found.key.label
+            source: Source = "created" if found is None else found.source
+            outcomes.append(Outcome(self.name, key, source, depth_of(step)))
 
     # What the lookahead calls ----------------------------------------------------------------
 
@@ -135,7 +132,7 @@ class ReuseOptions(DeclaredOptions):
             return None
         self.next_sequence()
         if scope.outcomes is not None:
-            scope.record(Outcome(self.name, entry.key.label, "cache", depth=0))
+            scope.outcomes.append(Outcome(self.name, entry.key.label, "cache", depth=0))
         return entry.obj
 
     @property

@@ -48,11 +48,6 @@ class Scope:
             return None
         return real_session(self.session, factory="use_session()")
 
-    def record(self, outcome: Outcome) -> None:
-        """Add an outcome to the innermost :func:`recording`."""
-        if self.outcomes is not None:
-            self.outcomes.append(outcome)
-
 
 _scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())  # noqa: B039  # frozen
 
