@@ -113,9 +113,9 @@ class ReuseOptions(DeclaredOptions):
             return True
         if isinstance(step.builder, FindBuilder):
             return False
-        when = self.policy.post_generation
         if isinstance(run, Recalled):
             return False  # what is kept passes no value to it
+        when = self.policy.post_generation
         return when == "always" or (when == "explicit" and run.call.passes(name))
 
     # What the factory itself calls -----------------------------------------------------------
@@ -214,13 +214,16 @@ class ReuseOptions(DeclaredOptions):
         dialect = session.get_bind(mapper).dialect.name
         known = (mapper, persistence, dialect)
         if known not in self.plans:
-            lazy = persistence is None and has_stock(self.factory, "_create", "_save")
             savepoint = self.policy.savepoint
+            # A `_create` of the project's own may flush, whatever the persistence says.
+            lazy = persistence is None and (
+                has_stock(self.factory, "_create", "_save") if savepoint is None else not savepoint
+            )
             self.plans[known] = Plan(
                 mapper=mapper,
                 keys=self._keys(mapper, dialect),
                 policy=self.policy,
-                lazy=(persistence is None and savepoint is False) or (lazy and not savepoint),
+                lazy=lazy,
                 savepoint=not lazy if savepoint is None else savepoint,
                 commit=persistence == "commit",
                 upgraded=self.upgraded,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import cast, literal
-from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
+from sqlalchemy.sql.elements import BindParameter, ClauseElement
 from sqlalchemy.types import (
     TIMESTAMP,
     Boolean,
@@ -37,7 +37,7 @@ def compared(type_: TypeEngine[Any], dialect: str, value: Any) -> Any:
     return value if rounding is None else cast(literal(value, type_), rounding)
 
 
-def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ColumnElement[Any]:
+def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ClauseElement:
     """Return the SQL of ``value`` with the type and the collation that a column gives it.
 
     It takes the column's place in an expression, where nothing else tells ``'10'`` from ``10``, or
@@ -47,7 +47,7 @@ def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ColumnElement[An
         value: a Python value, a bound string (a server default), or SQL, which is left as it is.
     """
     if isinstance(value, ClauseElement) and not isinstance(value, BindParameter):
-        return value  # type: ignore[return-value]  # SQL text is no ColumnElement, but serves as one
+        return value
     element: Any = value if isinstance(value, BindParameter) else literal(value, type_)
     as_type = _cast_type(type_, dialect)
     if as_type is not None:
@@ -55,7 +55,7 @@ def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ColumnElement[An
     collation = getattr(type_, "collation", None)
     if collation is not None and dialect in ("sqlite", "postgresql"):
         element = element.collate(collation)
-    result: ColumnElement[Any] = element
+    result: ClauseElement = element
     return result
 
 
