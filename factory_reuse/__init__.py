@@ -3,6 +3,7 @@
 >>> from factory_reuse import reuse_existing
 """
 
+from ._batch import create_many
 from ._declare import ReuseMixin, reuse_existing
 from ._scope import no_reuse, use_session
 from ._use import find, get_or_create
@@ -25,6 +26,7 @@ __all__ = [
     "ReuseMixin",
     "SessionError",
     "UniqueKeyError",
+    "create_many",
     "find",
     "get_or_create",
     "no_reuse",

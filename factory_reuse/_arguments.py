@@ -34,3 +34,11 @@ def has_stock(factory: Any, *hooks: str) -> bool:
         is getattr(SQLAlchemyModelFactory, hook).__func__
         for hook in hooks
     )
+
+
+def comes_in_as_usual(factory: Any) -> bool:
+    """Whether no method of the project's own sees a call before the build step does."""
+    return all(
+        getattr(factory, name).__func__.__module__.partition(".")[0] in ("factory", __package__)
+        for name in ("create", "_generate")
+    )

@@ -11,9 +11,11 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 from typing_extensions import final
 
+from ._ahead import Ahead
 from ._columns import MappedColumn
 from ._session import begin_for_real
 from ._values import MISSING, freeze
+from .report import Source
 
 #: Entries per session. The oldest goes first; losing one costs a query, never a wrong answer.
 LIMIT: Final = 10_000
@@ -56,6 +58,8 @@ class SessionCache:
         self._flushing = False
         #: What the flush under way, or the one that just failed, was to insert.
         self.inserting: list[Any] = []
+        self._changing: list[Any] = []
+        self.ahead = Ahead()
 
     def get(self, session: Session, token: Hashable) -> Entry | None:
         """Return the entry for the token, if a query would find its object now."""
@@ -87,6 +91,7 @@ class SessionCache:
         self._entries.clear()
         self._answers.clear()
         self._unenforced.clear()
+        self.ahead.clear()
 
     def _put(
         self, entries: dict[Hashable, Entry], session: Session, token: Hashable, entry: Entry
@@ -169,7 +174,7 @@ class SessionCache:
         if transaction.parent is not None:
             return
         self.clear()
-        self.inserting = []
+        self.inserting, self._changing = [], []
         for stop_watching in self._connections.values():
             stop_watching()
         self._connections.clear()
@@ -181,13 +186,15 @@ class SessionCache:
     def _on_flush(self, session: Session, context: Any, instances: Any) -> None:
         self._flushing = True
         self.inserting = sorted(session.new, key=lambda obj: inspect(obj).insert_order)
+        self._changing = list(session.dirty)
 
     def _on_flushed(self, session: Session, context: Any) -> None:
         self._flushing = False
         for obj in self.inserting:
             for token in self._unenforced.pop(inspect(obj).mapper.base_mapper, ()):
                 self._entries.pop(token, None)
-        self.inserting = []
+        self.ahead.take_out([*self.inserting, *self._changing])
+        self.inserting, self._changing = [], []
 
 
 def _listen(target: Any, listeners: dict[str, Any]) -> None:
@@ -204,11 +211,13 @@ def _stop_listening(target: Any, listeners: dict[str, Any]) -> None:
 class Entry:
     """An object, by what it was found, and the attribute values that it was found with."""
 
-    __slots__ = ("_columns", "_related", "_values", "key", "obj", "state")
+    __slots__ = ("_columns", "_related", "_values", "key", "obj", "source", "state")
 
     def __init__(self, obj: Any, columns: tuple[MappedColumn, ...], key: Any) -> None:
         self.obj = obj
         self.key = key
+        #: Where its next answer comes from: a row looked up in advance counts as asked for then.
+        self.source: Source = "cache"
         self.state = inspect(obj)
         loaded = self.state.dict
         self._columns = columns

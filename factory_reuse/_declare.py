@@ -10,7 +10,8 @@ from factory.alchemy import SQLAlchemyModelFactory
 from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
 from typing_extensions import Literal
 
-from ._lookahead import PlainBuilder
+from ._batch import create_batch
+from ._builders import OffBuilder
 from ._options import ReuseOptions, reuse_options_class
 from .errors import ReuseError
 
@@ -182,7 +183,7 @@ def _check_factory(factory: Any) -> None:
 def _declare(factory: Any, options: dict[str, Any]) -> None:
     meta = factory._meta
     before = type(meta), dict(vars(meta))
-    replaced = {name: vars(factory).get(name) for name in ("_options_class", "_generate")}
+    replaced = {name: vars(factory).get(name) for name in _INSTALLED}
     try:
         _enable(factory)
         meta.replace_options(options)
@@ -200,6 +201,10 @@ def _declare(factory: Any, options: dict[str, Any]) -> None:
     _hand_down(factory)
 
 
+#: What a declaration puts on the class.
+_INSTALLED: Final = ("_options_class", "_generate", "create_batch")
+
+
 def _enable(factory: Any) -> None:
     """Give the factory, and with it its future subclasses, options that reuse.
 
@@ -210,6 +215,8 @@ def _enable(factory: Any) -> None:
     factory._options_class = reuse_options_class(inherited)
     if factory._generate.__func__ in _STOCK:
         factory._generate = classmethod(_generate(factory))
+    if factory.create_batch.__func__ in _STOCK:
+        factory.create_batch = classmethod(_create_batch(factory))
     if isinstance(meta, ReuseOptions):
         return
     meta.__class__ = reuse_options_class(type(meta))
@@ -218,8 +225,10 @@ def _enable(factory: Any) -> None:
 
 
 #: factory_boy's own ways into a build, which may be cut short; a project's own may not.
-_STOCK: Final = tuple(
-    vars(base)["_generate"].__func__ for base in (BaseFactory, SQLAlchemyModelFactory)
+_STOCK: Final = (
+    vars(BaseFactory)["_generate"].__func__,
+    vars(SQLAlchemyModelFactory)["_generate"].__func__,
+    vars(BaseFactory)["create_batch"].__func__,
 )
 
 
@@ -237,11 +246,23 @@ def _generate(factory: Any) -> Any:
             if found is not None:
                 return found
             if strategy != enums.CREATE_STRATEGY and not meta.abstract:
-                builder: Any = PlainBuilder(meta, params, strategy)
+                builder: Any = OffBuilder(meta, params, strategy)
                 return builder.build()
         return super(factory, cls)._generate(strategy, params)
 
     return generate
+
+
+def _create_batch(factory: Any) -> Any:
+    """Return the ``create_batch`` of a factory, whose calls share their queries and flush."""
+
+    def batch(cls: Any, size: int, **kwargs: Any) -> list[Any]:
+        if isinstance(cls._meta, ReuseOptions):
+            return create_batch(cls, (kwargs for _ in range(size)))
+        made: list[Any] = super(factory, cls).create_batch(size, **kwargs)
+        return made
+
+    return batch
 
 
 def _hand_down(factory: Any) -> None:

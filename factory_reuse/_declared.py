@@ -97,6 +97,19 @@ class DeclaredOptions(FactoryOptions):
         del self.__dict__["sqlalchemy_session_factory"]
 
     @property
+    def sqlalchemy_session_persistence(self) -> Any:
+        own = self._own("sqlalchemy_session_persistence")
+        return None if _scope.current().together is self else own
+
+    @sqlalchemy_session_persistence.setter
+    def sqlalchemy_session_persistence(self, persistence: Any) -> None:
+        self.__dict__["sqlalchemy_session_persistence"] = persistence
+
+    @sqlalchemy_session_persistence.deleter
+    def sqlalchemy_session_persistence(self) -> None:
+        del self.__dict__["sqlalchemy_session_persistence"]
+
+    @property
     def sqlalchemy_get_or_create(self) -> Any:
         own = self._own("sqlalchemy_get_or_create")
         # Its fields are our key, and factory_boy must not look up a second time.

@@ -74,6 +74,30 @@ def insert(
     return made
 
 
+def insert_together(session: Session, mapper: Mapper[Any], make: Callable[[], None]) -> bool:
+    """Insert all that ``make`` adds with one flush inside one SAVEPOINT.
+
+    Returns:
+        ``False`` if that failed: then it is undone, and may be done one by one. So it is where
+        there can be no SAVEPOINT.
+
+    Raises:
+        Exception: what ended more than the SAVEPOINT, such as a deadlock or a lost connection.
+    """
+    handled = sys.exc_info()[1]
+    scope = _Savepoint(session, mapper)
+    if not scope.exists:
+        return False
+    try:
+        make()
+        scope.release()
+    except BaseException as error:
+        if not scope.roll_back(list(_causes(error, handled))) or not isinstance(error, Exception):
+            raise
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
     """Flush the block's changes inside a SAVEPOINT; if they are refused, undo them alone."""
@@ -106,6 +130,11 @@ class _Savepoint:
             begin_for_real(self._connection)
             self._nested = session.begin_nested()
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self._nested is not None
+
     def release(self) -> None:
         """Flush, and keep what was done since."""
         if self._nested is None:
@@ -118,8 +147,12 @@ class _Savepoint:
             # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
             self._session.commit()
 
-    def roll_back(self, causes: Sequence[BaseException]) -> None:
-        """Undo what was done since, and no more; it was an error with these causes."""
+    def roll_back(self, causes: Sequence[BaseException]) -> bool:
+        """Undo what was done since, and no more; it was an error with these causes.
+
+        Returns:
+            Whether the transaction goes on.
+        """
         try:
             if self._nested is None:
                 self._session.rollback()
@@ -133,6 +166,7 @@ class _Savepoint:
         connection = self._connection
         if lost and connection and not connection.closed and not connection.invalidated:
             connection.invalidate(causes[0])
+        return not lost
 
     def _is_open(self) -> bool:
         current = self._session.get_nested_transaction()

@@ -110,6 +110,16 @@ class Key:
             values.append(value)
         return tuple(values)
 
+    def held(self, row: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return the values of a row, given those of its :attr:`columns`; ``None`` if unknown."""
+        by_column = dict(zip(self.columns, row))
+        values = tuple(part.held(by_column) for part in self.parts)
+        return None if any(value is MISSING for value in values) else values
+
+    def fits(self, values: Sequence[Any]) -> bool:
+        """Whether the database can surely compare the values."""
+        return all(part.fits(value) for part, value in zip(self.parts, values))
+
     def described(self, obj: Any) -> str:
         """The key's fields with the object's values, for messages."""
         values = self.current(obj)

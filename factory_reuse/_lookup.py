@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Hashable, Iterator, Sequence
+from typing import Any, Hashable, Iterable, Iterator, Sequence
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session
@@ -13,13 +13,14 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
+from ._ahead import mark_of, marks_of
 from ._cache import Entry, session_cache, would_flush
 from ._columns import MappedColumn, mapped_column
 from ._keys import Key
 from ._parts import columns_in, unsaved_in
 from ._queries import Queries, is_opaque, owner_of
 from ._session import flush_unfinished
-from ._values import freeze, same
+from ._values import MISSING, Missing, freeze, same
 from .errors import AmbiguousMatchError, MismatchError
 from .report import Source
 
@@ -70,13 +71,9 @@ class Lookup:
             AmbiguousMatchError: several rows have it.
             MismatchError: the row is of a sibling class.
         """
-        token = self._token(key, values)
-        # Nothing keeps an unflushed second row out of a key that the database does not enforce.
-        if token is not None and (key.unique or not any(self._unflushed(key))):
-            self._flush_changes()
-            entry = self._cache.get(self.session, token)
-            if entry is not None:
-                return Found(entry.obj, "cache", key)
+        known = self.known(key, values)
+        if not isinstance(known, Missing):
+            return known
         with self.queries.pending_kept():
             found = self._in_memory(key, values)
             source: Source = "pending" if found else "database"
@@ -86,8 +83,76 @@ class Lookup:
             if not found:
                 return None
             obj = self._only(found, key, values)
-        self._remember(token, key, obj)
+        self._remember(self._token(key, values), key, obj)
         return Found(obj, source, key)
+
+    def known(self, key: Key, values: tuple[Any, ...]) -> Found | None | Missing:
+        """Return what :meth:`find` would, if no query is needed; ``MISSING`` if one is."""
+        token = self._token(key, values)
+        # Nothing keeps an unflushed second row out of a key that the database does not enforce.
+        if token is None or not (key.unique or not any(self._unflushed(key))):
+            return MISSING
+        self._flush_changes()
+        entry = self._cache.get(self.session, token)
+        if entry is not None:
+            source, entry.source = entry.source, "cache"
+            return Found(entry.obj, source, key)
+        return None if self._cache.ahead.has_no(token) else MISSING
+
+    def lacks(self, key: Key, values: tuple[Any, ...]) -> bool:
+        """Whether it is known that no row has the key."""
+        return self.peek(key, values) is None and self.known(key, values) is None
+
+    def peek(self, key: Key, values: tuple[Any, ...]) -> Any | None:
+        """Return the object that the cache has for the key, without its counting as an answer."""
+        token = self._token(key, values)
+        entry = None if token is None else self._cache.get(self.session, token)
+        return None if entry is None else entry.obj
+
+    def foresee(self, key: Key, asked: Iterable[tuple[Any, ...]]) -> None:
+        """Look many keys up with one SELECT, so that :meth:`find` needs none for each of them.
+
+        What is there goes into the cache; what is surely not there is noted as absent. All else is
+        left to :meth:`find`: unflushed objects, a key that two rows have, texts that only the
+        database can tell equal, and values that have no token.
+        """
+        self._flush_changes()
+        tokens = {self._token(key, values): values for values in asked if key.fits(values)}
+        tokens.pop(None, None)
+        wanted = {
+            token: mark_of(key, values)
+            for token, values in tokens.items()
+            if self._cache.get(self.session, token) is None and not self._cache.ahead.has_no(token)
+        }
+        if not wanted:
+            return
+        found: dict[Hashable, dict[int, Any]] = {}
+        explained = True
+        with self.queries.pending_kept():
+            unflushed = marks_of(key, self._unflushed(key))
+            if unflushed is None:
+                return
+            wanted = {token: mark for token, mark in wanted.items() if mark not in unflushed}
+            doubtful, marks = set(), set(wanted.values())
+            saved = [tokens[token] for token in wanted if not any(map(unsaved_in, tokens[token]))]
+            rows = list(self.queries.rows_of_any(key, saved))
+            if not key.unique and len(rows) > 2 * len(saved):
+                return  # nothing keeps them few, so that was not all of them
+            for obj, held in rows:
+                values = key.held(held)
+                if values is None or mark_of(key, values) not in marks:
+                    explained = False  # equal to something asked for, but to what?
+                    continue
+                doubtful.add(mark_of(key, values))
+                if isinstance(obj, self.mapper.class_) and not self._superseded(obj, key, values):
+                    self._freshen(obj, key.columns, held)
+                    found.setdefault(self._token(key, values), {})[id(obj)] = obj
+        for token, mark in wanted.items():
+            if len(found.get(token, ())) == 1:
+                (obj,) = found[token].values()
+                self._remember(token, key, obj, source="database")
+            elif explained and mark not in doubtful:
+                self._cache.ahead.note_absent(token, mark)
 
     def find_locked(self, key: Key, values: tuple[Any, ...]) -> Found | None:
         """Return the row that refused our INSERT, read with a lock.
@@ -239,10 +304,13 @@ class Lookup:
         )
         return None if None in binds else (key, frozen, str(self.where), binds)
 
-    def _remember(self, token: Hashable | None, key: Key, obj: Any) -> None:
+    def _remember(
+        self, token: Hashable | None, key: Key, obj: Any, *, source: Source = "cache"
+    ) -> None:
         if token is None or self._watched is None:
             return
         entry = Entry(obj, key.columns + self._watched, key)
+        entry.source = source
         self._cache.put(self.session, token, entry, enforced=key.unique)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, Mapping
 
 from factory import enums
 from factory.base import BaseFactory, FactoryOptions
@@ -12,24 +13,24 @@ from sqlalchemy.orm import Mapper, Session
 
 from . import _scope
 from ._arguments import check_arguments, has_stock
+from ._builders import FindBuilder
 from ._cache import Entry
+from ._call import Unknown, PlainCall, StepCall
 from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
-from ._lookahead import GATE, SKIPPED, FindBuilder, Recalled, Run, StepCall, depth_of, run_of
+from ._lookahead import GATE, SKIPPED, Recalled, Run, depth_of, run_of
 from ._lookup import Found
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
 from ._scope import Scope
 from ._session import real_session
+from ._values import Missing
 from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Outcome, Source
 
 
 class ReuseOptions(DeclaredOptions):
     """Mixed into a factory's own options class; see :func:`reuse_options_class`."""
-
-    #: Whether no code of the project's own runs for a row that is reused; ``None``: not known yet.
-    _has_stock_hooks: bool | None = None
 
     # What factory_boy calls when a factory is called -----------------------------------------
 
@@ -49,16 +50,18 @@ class ReuseOptions(DeclaredOptions):
             return run.found.obj
         if run.found is None:
             make = super().instantiate
-            with _scope.within(pin=(self, run.decision.session)):
+            with _scope.within(pin=(self, run.decision.session), together=None):
                 obj, run.found = run.decision.create(
                     lambda: make(step, args, kwargs), arguments=kwargs
                 )
             if run.found is None:
                 return obj
-        check_arguments(self.factory, run.decision.plan.mapper, run.call.undeclared())
-        if run.decision.settle(run.found, read_only=isinstance(step.builder, FindBuilder)):
-            self._keep(run.call, run.decision, run.found)
+        self._settle(run.call, run.decision, run.found, read_only=isinstance(step.builder, FindBuilder))
         return run.found.obj
+
+    def make(self, step: BuildStep, args: Any, kwargs: Any) -> Any:
+        """Make the object of a call that found none, without a SAVEPOINT and a flush of its own."""
+        return super().instantiate(step, args, kwargs)
 
     def use_postgeneration_results(self, step: BuildStep, instance: Any, results: Any) -> None:
         run = run_of(step)
@@ -92,6 +95,11 @@ class ReuseOptions(DeclaredOptions):
 
     def look_ahead(self, call: StepCall) -> Run | None:
         """Return the call's run, with the row if it is there; ``None`` if it is not our concern."""
+        decision = self.decision(call)
+        return None if decision is None else Run(call, decision, decision.find())
+
+    def decision(self, call: StepCall | PlainCall) -> Decision | None:
+        """Return the decision for a call, nothing of it made yet; ``None`` as above."""
         mapper = self._mapper()
         if mapper is None:
             return None
@@ -101,10 +109,28 @@ class ReuseOptions(DeclaredOptions):
             if any(key.available(call) for key in self._keys(mapper, "default")):
                 raise
             return None  # nothing to look up by, so the factory's own _create may know where
-        decision = Decision(self._plan(mapper, session), session, call)
+        decision = Decision(self.plan(mapper, session), session, call)
         if not decision.has_key and self.declared and (self.policy.on is None or self.upgraded):
             raise self._no_key(mapper, session)
-        return Run(call, decision, decision.find())
+        return decision
+
+    def key_names(self) -> frozenset[str]:
+        """Return the names that may give a part of a key; none, where nothing is looked up."""
+        try:
+            place = None if self.abstract or not self.reuse else self.place()
+        except ReuseError:  # which a call will raise
+            place = None
+        keys = () if place is None else self.plan(*place).keys
+        return frozenset().union(*(key.names for key in keys))
+
+    def place(self) -> tuple[Mapper[Any], Session] | None:
+        """Return where rows are looked up; ``None`` if the model has no table.
+
+        Raises:
+            ReuseError: there must be a session, or a table, and there is none.
+        """
+        mapper = self._mapper()
+        return None if mapper is None else (mapper, self._session(mapper))
 
     def runs_after(self, step: BuildStep, name: str) -> bool:
         """Whether a post-generation declaration runs for the step's object."""
@@ -126,14 +152,48 @@ class ReuseOptions(DeclaredOptions):
         if strategy != enums.CREATE_STRATEGY or not self.reuse or scope.off:
             return None
         entry = self._recalled(given, scope)
-        if entry is not None and self._has_stock_hooks is None:
-            self._has_stock_hooks = self._stock_hooks()
-        if entry is None or not self._has_stock_hooks:
+        if entry is None or not self._reuses_unheard:
             return None
         self.next_sequence()
         if scope.outcomes is not None:
             scope.outcomes.append(Outcome(self.name, entry.key.label, "cache", depth=0))
         return entry.obj
+
+    def answer_known(self, given: Mapping[str, Any]) -> Any | None:
+        """Return the object of a call with plain values, if no build step and no query is needed.
+
+        No sequence number is used up.
+        """
+        scope = _scope.current()
+        entry = self._recalled(given, scope)
+        if not self._reuses_unheard:
+            return None
+        found = self._known(given) if entry is None else Found(entry.obj, "cache", entry.key)
+        if found is None:
+            return None
+        if scope.outcomes is not None:
+            scope.outcomes.append(Outcome(self.name, found.key.label, found.source, depth=0))
+        return found.obj
+
+    def _known(self, given: Mapping[str, Any]) -> Found | None:
+        try:
+            call = PlainCall(self, given)
+            decision = self.decision(call)
+            found = None if decision is None else decision.find(functools.partial(_known, decision))
+        except Unknown:
+            return None
+        if decision is not None and found is not None:
+            self._settle(call, decision, found)
+        return found
+
+    def recalls(self, given: Mapping[str, Any]) -> bool:
+        """Whether the call is one that was answered before, and would be so again."""
+        return self._recalled(given, _scope.current()) is not None
+
+    @functools.cached_property
+    def goes_together(self) -> bool:
+        """Whether the objects of many calls may be made one after the other, and then flushed."""
+        return has_stock(self.factory, "_create", "_save") and self._has_stock("instantiate")
 
     @property
     def without_reuse(self) -> FactoryOptions:
@@ -145,7 +205,7 @@ class ReuseOptions(DeclaredOptions):
         options.__dict__ = self.__dict__
         return options
 
-    def _recalled(self, given: dict[str, Any], scope: Scope) -> Entry | None:
+    def _recalled(self, given: Mapping[str, Any], scope: Scope) -> Entry | None:
         own = self.__dict__
         if own.get("sqlalchemy_session_factory") is not None:
             return None  # which opens another session at each call, and may be asked but once
@@ -164,7 +224,20 @@ class ReuseOptions(DeclaredOptions):
                 return None
         return recall(source, token)
 
-    def _keep(self, call: StepCall, decision: Decision, found: Found) -> None:
+    def _settle(
+        self,
+        call: StepCall | PlainCall,
+        decision: Decision,
+        found: Found,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Do what is to be done for a row that was there."""
+        check_arguments(self.factory, decision.plan.mapper, call.undeclared())
+        if decision.settle(found, read_only=read_only):
+            self._keep(call, decision, found)
+
+    def _keep(self, call: StepCall | PlainCall, decision: Decision, found: Found) -> None:
         given = call.plain()
         token = None if given is None else token_of(self.identity, given)
         always = self.policy.post_generation == "always" and bool(
@@ -176,11 +249,18 @@ class ReuseOptions(DeclaredOptions):
         if columns is not None:
             keep(decision.session, token, given, found.obj, found.key, columns)
 
-    def _stock_hooks(self) -> bool:
+    @functools.cached_property
+    def _reuses_unheard(self) -> bool:
+        """Whether no code of the project's own runs for a row that is reused."""
         stock: Any = BaseFactory._after_postgeneration
-        return self.factory._after_postgeneration.__func__ is stock.__func__ and all(
+        return self.factory._after_postgeneration.__func__ is stock.__func__ and self._has_stock(
+            "prepare_arguments", "instantiate", "use_postgeneration_results"
+        )
+
+    def _has_stock(self, *hooks: str) -> bool:
+        return all(
             getattr(super(ReuseOptions, self), name).__func__ is getattr(FactoryOptions, name)
-            for name in ("prepare_arguments", "instantiate", "use_postgeneration_results")
+            for name in hooks
         )
 
     def _mapper(self) -> Mapper[Any] | None:
@@ -198,8 +278,11 @@ class ReuseOptions(DeclaredOptions):
         )
 
     def _session(self, mapper: Mapper[Any]) -> Session:
+        scope = _scope.current()
+        if scope.pin is not None and scope.pin[0] is self:
+            return scope.pin[1]
         maker = self.__dict__.get("sqlalchemy_session_factory")
-        source = _scope.current().session
+        source = scope.session
         if source is None:
             source = self.policy.session
         if source is None and maker is not None:
@@ -209,8 +292,9 @@ class ReuseOptions(DeclaredOptions):
             source = self.__dict__.get("sqlalchemy_session")
         return real_session(source, factory=self.name, model=mapper.class_.__name__)
 
-    def _plan(self, mapper: Mapper[Any], session: Session) -> Plan:
-        persistence = getattr(self, "sqlalchemy_session_persistence", None)
+    def plan(self, mapper: Mapper[Any], session: Session) -> Plan:
+        """Return what is decided once for the factory and the backend."""
+        persistence = self.__dict__.get("sqlalchemy_session_persistence")
         dialect = session.get_bind(mapper).dialect.name
         known = (mapper, persistence, dialect)
         if known not in self.plans:
@@ -252,6 +336,13 @@ class ReuseOptions(DeclaredOptions):
             factory=self.name,
             model=model,
         )
+
+
+def _known(decision: Decision, key: Key, values: tuple[Any, ...]) -> Found | None:
+    found = decision.lookup.known(key, values)
+    if isinstance(found, Missing):
+        raise Unknown
+    return found
 
 
 def options_of(factory: Any) -> ReuseOptions:

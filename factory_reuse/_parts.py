@@ -18,7 +18,7 @@ from typing_extensions import Protocol
 
 from ._columns import MappedColumn, mapped_column
 from ._stored import compared, stored
-from ._values import MISSING, Call, Unsaved, alike, fits, same
+from ._values import MISSING, Call, Unsaved, alike, coerce, fits, same
 
 
 class Part(Protocol):
@@ -54,6 +54,10 @@ class Part(Protocol):
 
     def current(self, obj: Any) -> Any:
         """The object's value, in the form :meth:`given` has; loads nothing."""
+        ...
+
+    def held(self, row: Mapping[MappedColumn, Any]) -> Any:
+        """A row's value, in the form :meth:`given` has, or ``MISSING``."""
         ...
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
@@ -98,6 +102,9 @@ class ColumnPart:
     def current(self, obj: Any) -> Any:
         value = self._column.current(obj)
         return MISSING if isinstance(value, ClauseElement) else value
+
+    def held(self, row: Mapping[MappedColumn, Any]) -> Any:
+        return coerce(self._column.column.type, row[self._column])
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
         column: ColumnElement[Any] = self._column.column
@@ -157,6 +164,10 @@ class ExpressionPart:
 
     def current(self, obj: Any) -> Any:
         values = tuple(column.current(obj) for column in self.columns)
+        return MISSING if _holds(values, MISSING) else values
+
+    def held(self, row: Mapping[MappedColumn, Any]) -> Any:
+        values = tuple(coerce(column.column.type, row[column]) for column in self.columns)
         return MISSING if _holds(values, MISSING) else values
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
@@ -243,6 +254,9 @@ class HybridPart(ExpressionPart):
             return getattr(obj, self._name)
         except Exception:  # the project's code may not be made for what is not complete yet
             return MISSING
+
+    def held(self, row: Mapping[MappedColumn, Any]) -> Any:
+        return MISSING  # what the hybrid has for a row, only its object can tell
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
         if isinstance(value, _OfColumns):

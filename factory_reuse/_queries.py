@@ -12,6 +12,7 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from ._columns import MappedColumn, mapped_column
+from ._criteria import any_of
 from ._keys import Key
 from ._parts import adapted, columns_in, selects_from_tables, substitute, unsaved_in
 from ._session import flush_unfinished
@@ -51,21 +52,30 @@ class Queries:
         self, key: Key, values: Values, *, locking: bool = False
     ) -> list[tuple[Any, Sequence[Any]]]:
         """Return the rows that have the key: each an object, and what its columns really hold."""
-        owner = owner_of(self.mapper, key)
-        entity: Any = self.mapper.class_
-        if owner is not self.mapper:
-            entity = with_polymorphic(owner, [self.mapper.class_])
-        read = [adapted(self.mapper, column.column) for column in key.columns]
-        statement = self._narrowed(select(entity, *read), self._criterion(key, values))
-        statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
+        statement = self._selecting(key, self._criterion(key, values), locking=locking)
         if locking and selects_from_tables(self.mapper):
+            owner = owner_of(self.mapper, key)
             statement = statement.with_for_update(read=True, of=owner.local_table)
             statement = statement.execution_options(populate_existing=True)
         elif not key.unique:
             statement = statement.limit(2)
         with self._guarded(key, values):
-            rows = self.session.execute(statement).unique(lambda row: id(row[0])).all()
-        return [(obj, held) for obj, *held in rows]
+            return self._objects(statement)
+
+    def rows_of_any(
+        self, key: Key, many: Sequence[Values]
+    ) -> Iterator[tuple[Any, Sequence[Any]]]:
+        """Yield the rows that have one of the keys, as :meth:`rows` returns them.
+
+        It is one SELECT, or as many as the backend's limit of parameters asks for.
+        """
+        for criterion in any_of(key, many, self.dialect):
+            if self.where is not None:
+                criterion = and_(criterion, self.where)
+            statement = self._selecting(key, criterion)
+            if not key.unique:  # nothing bounds them
+                statement = statement.limit(2 * len(many) + 1)
+            yield from self._objects(statement)
 
     def count(self, key: Key, values: Values) -> int:
         """Return how many rows have the key."""
@@ -102,6 +112,22 @@ class Queries:
             return False
         asked = substitute(criterion, row, self.dialect.name)
         return self._answers(select(literal(1)).where(asked))
+
+    def _selecting(
+        self, key: Key, criterion: ColumnElement[Any], *, locking: bool = False
+    ) -> Any:
+        """Return the SELECT of objects, each with what its row holds in the key's columns."""
+        owner = owner_of(self.mapper, key)
+        entity: Any = self.mapper.class_
+        if owner is not self.mapper:
+            entity = with_polymorphic(owner, [self.mapper.class_])
+        read = [adapted(self.mapper, column.column) for column in key.columns]
+        statement = self._narrowed(select(entity, *read), criterion)
+        return statement.options(*_load_options(self.mapper, entity, owner, locking))
+
+    def _objects(self, statement: Any) -> list[tuple[Any, Sequence[Any]]]:
+        rows = self.session.execute(statement).unique(lambda row: id(row[0])).all()
+        return [(obj, held) for obj, *held in rows]
 
     def _answers(self, statement: Any) -> bool:
         # Nothing in the statement may tell a session with several binds which one it means.

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Callable, Container, Iterable, Mapping, Sequence
+from typing import (
+    Any,
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session
@@ -19,6 +29,12 @@ from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
 from ._values import MISSING, Call, NoParent, freeze
 from .errors import ReuseError
+
+
+Ask = Callable[[Key, Tuple[Any, ...]], Optional[Found]]
+
+#: What a call asks for, one key after the other; it is sent what was found, and returns its row.
+Questions = Generator[Tuple[Key, Tuple[Any, ...]], Optional[Found], Optional[Found]]
 
 
 class FactoryCall(Call, Protocol):
@@ -55,6 +71,11 @@ class Plan:
     commit: bool
     upgraded: tuple[str, ...] = ()
 
+    @property
+    def defers(self) -> bool:
+        """Whether the flush of a new object may wait for that of others."""
+        return self.lazy or self.savepoint
+
 
 @final
 class Decision:
@@ -74,7 +95,7 @@ class Decision:
         self._keys = self._ordered(available)
         self._tried: list[tuple[Key, tuple[Any, ...]]] = []
         self._arguments: Mapping[str, Any] = {}
-        self._lookup = Lookup(
+        self.lookup = Lookup(
             session,
             plan.mapper,
             where=_expression(plan, call.factory),
@@ -83,17 +104,40 @@ class Decision:
             factory=call.factory,
         )
 
-    def find(self) -> Found | None:
+    def find(self, ask: Ask | None = None) -> Found | None:
         """Return the row that the call means, trying one key after the other.
 
         The key with the most explicitly passed fields goes first, but one that needs a SubFactory
         to run waits for those that need none: where they find a row, no parent is made in vain.
         Only the fields of the keys tried are evaluated.
+
+        Args:
+            ask: answers for one key; by default, where a row may be is looked up.
+        """
+        ask = ask or self.lookup.find
+        questions = self.questions()
+        found: Found | None = None
+        try:
+            question = next(questions)
+            while True:
+                question = questions.send(ask(*question))
+        except StopIteration as decided:
+            found = decided.value
+        return found
+
+    def questions(self) -> Questions:
+        """Yield the keys and values that :meth:`find` asks for, take the answers, return its own.
+
+        So that many calls can be decided together, their questions asked in one SELECT.
         """
         waiting = [key for key in self._keys if key.made(self.call)]
         passed_over = None
         for key in sorted(self._keys, key=waiting.__contains__):
-            found = self._find_by(key, only_look=passed_over is not None)
+            values = self._given(key, only_look=passed_over is not None)
+            if values is None:
+                continue
+            self._tried.append((key, values))
+            found = yield key, values
             if found is None:
                 continue
             before = self._keys[: self._keys.index(key)]
@@ -102,18 +146,14 @@ class Decision:
             passed_over = passed_over or found
         return passed_over
 
-    def _find_by(self, key: Key, *, only_look: bool) -> Found | None:
+    def _given(self, key: Key, *, only_look: bool) -> tuple[Any, ...] | None:
         self.call.only_look = only_look
         try:
-            values = key.given(self.call)
+            return key.given(self.call)
         except NoParent:
             return None
         finally:
             self.call.only_look = False
-        if values is None:
-            return None
-        self._tried.append((key, values))
-        return self._lookup.find(key, values)
 
     def create(
         self, make: Callable[[], Any], arguments: Mapping[str, Any]
@@ -136,13 +176,19 @@ class Decision:
                 keys=self.plan.keys,
                 factory=self.call.factory,
             )
-        known = found is None and self._lookup.where is None  # a new row need not satisfy `where`
-        if known and isinstance(obj, self.plan.mapper.class_) and obj in self.session:
+        if found is None:
+            self.remember(obj)
+        return obj, found
+
+    def remember(self, obj: Any) -> None:
+        """Let an object that was just created answer its keys."""
+        if self.lookup.where is not None:
+            return  # which a new row need not satisfy
+        if isinstance(obj, self.plan.mapper.class_) and obj in self.session:
             for key in self._keys:
                 values = key.current(obj) if key.plain else None
                 if values is not None:
-                    self._lookup.remember(key, values, obj)
-        return obj, found
+                    self.lookup.remember(key, values, obj)
 
     def settle(self, found: Found, *, read_only: bool = False) -> bool:
         """Hold the passed values against the row, and do what ``on_mismatch`` says.
@@ -192,7 +238,7 @@ class Decision:
     def _refresh(self, obj: Any) -> None:
         unflushed = inspect(obj).committed_state
         kept = [each.key for each in self.plan.mapper.column_attrs if each.key not in unflushed]
-        with self._lookup.queries.pending_kept():
+        with self.lookup.queries.pending_kept():
             self.session.refresh(obj, kept if unflushed else None)
 
     def _update(self, obj: Any, differing: Sequence[Difference]) -> None:
@@ -228,7 +274,7 @@ class Decision:
             return [], []
         dialect = self.session.get_bind(self.plan.mapper).dialect
         with (
-            self._lookup.queries.pending_kept()
+            self.lookup.queries.pending_kept()
         ):  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
         of_other_keys = (names - found.key.names) | outdone
@@ -247,20 +293,20 @@ class Decision:
         if column is None:
             return False
         value = column.as_held(passed.name, passed.value, obj)
-        return value is not MISSING and self._lookup.queries.equals(obj, column, value)
+        return value is not MISSING and self.lookup.queries.equals(obj, column, value)
 
     def _reread(self, failed: list[Any]) -> tuple[Any, Found] | None:
         """Return the row by the keys of the call, or of the instance that failed to become one."""
         for key, values in self._candidates(failed):
-            found = self._lookup.find_locked(key, values)
+            found = self.lookup.find_locked(key, values)
             if found is not None:
                 return found.obj, found
         return None
 
     def _is_visible(self, failed: list[Any]) -> bool:
         """Whether ``where`` alone keeps the row from being found."""
-        return self._lookup.where is not None and any(
-            self._lookup.queries.exists(key, values) for key, values in self._candidates(failed)
+        return self.lookup.where is not None and any(
+            self.lookup.queries.exists(key, values) for key, values in self._candidates(failed)
         )
 
     def _candidates(self, failed: list[Any]) -> list[tuple[Key, tuple[Any, ...]]]:
@@ -288,7 +334,7 @@ class Decision:
         names = tuple(name for name in self.plan.upgraded if self.call.explicit(name))
         if not names:
             return []
-        dialect = self._lookup.queries.dialect.name
+        dialect = self.lookup.queries.dialect.name
         (key,) = declared_keys(self.call.factory, self.plan.mapper, (names,), dialect)
         values = key.given(self.call)
         return [] if values is None else [(key, values)]

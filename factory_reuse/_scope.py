@@ -28,6 +28,7 @@ class Scope:
         session: what :func:`use_session` was given.
         off: whether the code runs inside :func:`no_reuse`.
         pin: a factory's options, and the session that they must use now.
+        together: a factory's options whose new objects are going to be flushed together.
         as_declared: whether factories show what they were declared with, whatever else holds.
         finding: whether a reuse-enabled factory that would insert gives up instead.
         outcomes: where the outcome of every reuse-enabled call goes.
@@ -36,6 +37,7 @@ class Scope:
     session: Any = None
     off: bool = False
     pin: tuple[object, Session] | None = None
+    together: object = None
     as_declared: bool = False
     finding: bool = False
     outcomes: list[Outcome] | None = None
@@ -75,7 +77,7 @@ def use_session(session: Any) -> Iterator[None]:
             "use_session() was given None. Pass it a Session, a scoped_session or a callable."
         )
     real_session(session, factory="use_session()")
-    with within(session=session):
+    with within(session=session, pin=None):
         yield
 
 

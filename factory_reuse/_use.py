@@ -8,7 +8,7 @@ from factory import enums
 from factory.base import BaseFactory
 
 from . import _scope
-from ._lookahead import FindBuilder
+from ._builders import FindBuilder
 from ._options import options_of
 from ._values import NoParent
 

@@ -17,7 +17,7 @@ from typing_extensions import Protocol, final
 
 
 @final
-class _Missing:
+class Missing:
     """The type of :data:`MISSING`."""
 
     def __repr__(self) -> str:
@@ -25,7 +25,7 @@ class _Missing:
 
 
 #: No value: not given, not loaded, or known only after the INSERT.
-MISSING: Final = _Missing()
+MISSING: Final = Missing()
 
 
 @final
@@ -166,6 +166,17 @@ def freeze(value: Any) -> Hashable | None:
     return None
 
 
+def folded(value: Any) -> Any:
+    """Return what equal values have in common, and texts that some collation takes for equal.
+
+    >>> folded(("Éclair ", 1)) == folded(("eclair", 1))
+    True
+    """
+    if isinstance(value, str):
+        return _folded(value)
+    return tuple(map(folded, value)) if isinstance(value, tuple) else value
+
+
 def _bound(type_: TypeEngine[Any], dialect: Dialect, value: Any) -> Any:
     """Return the value as the driver would get it."""
     try:
@@ -183,6 +194,8 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def _folded(text: str) -> str:
+    if text.isascii():
+        return text.casefold().rstrip()
     # Case, accents and trailing spaces are what collations pass over.
     pieces = unicodedata.normalize("NFKD", text.casefold())
     return "".join(piece for piece in pieces if not unicodedata.combining(piece)).rstrip()

@@ -35,7 +35,10 @@ class ReuseError(FactoryError):
         factory: name of the factory that was called or declared.
         model: name of its model, where one is involved.
         values: the values concerned, by field name.
+        index: which row of :func:`~factory_reuse.create_many` it is about; else ``None``.
     """
+
+    index: int | None = None
 
     def __init__(
         self,

@@ -1,0 +1,369 @@
+"""Many calls at a time: each decided as ever, their SELECTs and their INSERTs put together."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Any, Callable, Final, Iterable, Iterator, Mapping, Sequence, TypeVar
+
+from factory import enums
+from factory.base import BaseFactory
+from sqlalchemy import Table, event
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.sql.elements import TextClause
+from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.visitors import iterate
+from typing_extensions import final
+
+from . import _scope
+from ._ahead import Mark, mark_of
+from ._arguments import comes_in_as_usual
+from ._cache import session_cache
+from ._call import PlainCall, StepCall, Unknown, is_subfactory
+from ._foresee import foresee_parents
+from ._insert import insert_together
+from ._keys import Key
+from ._lookahead import BatchBuilder, Run
+from ._options import ReuseOptions, options_of
+from ._resolve import Questions
+from ._session import flush_unfinished
+from ._values import MISSING
+from .errors import ReuseError
+
+T = TypeVar("T")
+
+
+def create_many(
+    factory: type[BaseFactory[T]], rows: Iterable[Mapping[str, Any]], *, chunk_size: int = 1000
+) -> Iterator[T]:
+    """Call ``factory.create(**row)`` for each row, with one SELECT and one flush for many of them.
+
+    Args:
+        factory: a reuse-enabled factory.
+        rows: one mapping of keyword arguments a call. They are taken as the objects are asked for,
+            a chunk at a time.
+        chunk_size: how many rows share a SELECT for each key and a flush.
+
+    Yields:
+        One object a row, in order; for rows that mean the same, the same object.
+
+    Raises:
+        ReuseError: the factory does not reuse, or ``chunk_size`` is no positive number; or a call
+            failed. The message then begins with the row's index, as ``index`` has it, and another
+            error than one of this package is the ``__cause__``. The rows before it are there.
+
+    Example::
+
+        for category in create_many(CategoryFactory, [{"name": "Books"}, {"name": "Toys"}]):
+            print(category.id)
+    """
+    meta = options_of(factory)
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
+        raise ReuseError(
+            f"{meta.name}: chunk_size={chunk_size!r} is not possible; it takes a positive number.",
+            factory=meta.name,
+            values={"chunk_size": chunk_size},
+        )
+    return _created(meta, _chunks(iter(rows), chunk_size))
+
+
+def create_batch(factory: type[BaseFactory[T]], rows: Iterable[Mapping[str, Any]]) -> list[T]:
+    """Return what :func:`create_many` yields; errors are raised as they are."""
+    return [obj for chunk in _chunks(rows, _SIZE) for obj in _objects(options_of(factory), chunk)]
+
+
+_SIZE: Final = 1000
+
+
+def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(rows)
+    return iter(lambda: list(itertools.islice(iterator, size)), [])
+
+
+def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> Iterator[Any]:
+    first = 0
+    for chunk in chunks:
+        made = []
+        failure = None
+        try:
+            # All of them, since what is inserted must not wait for the caller to be finished.
+            made.extend(_objects(meta, chunk))
+        except Exception as error:
+            failure = error
+        yield from made
+        if failure is not None:
+            raise _at(first + len(made), failure)
+        first += len(chunk)
+
+
+def _objects(meta: ReuseOptions, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+    chunk = _Chunk.of(meta, rows)
+    if chunk is None:
+        return (meta.factory.create(**row) for row in rows)
+    return chunk.objects()
+
+
+@final
+class _Chunk:
+    """Calls that share their queries and their flush.
+
+    :meth:`_settle` does in advance what can be done together: one SELECT a key warms the session's
+    cache, and the rows that are surely missing are inserted. Then each call takes its turn, which
+    is the ordinary way where nothing was made for it. What fails in advance fails again there.
+    """
+
+    @classmethod
+    def of(cls, meta: ReuseOptions, rows: Sequence[Mapping[str, Any]]) -> _Chunk | None:
+        """Return a chunk, or ``None`` where each call has to go its own way."""
+        scope = _scope.current()
+        if scope.off or scope.finding or not meta.reuse or not comes_in_as_usual(meta.factory):
+            return None
+        try:
+            place = None if meta.abstract else meta.place()
+        except ReuseError:  # as the first call will say
+            return None
+        return None if place is None else cls(meta, *place, rows)
+
+    def __init__(
+        self,
+        meta: ReuseOptions,
+        mapper: Mapper[Any],
+        session: Session,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._meta = meta
+        self._mapper = mapper
+        self._session = session
+        self._ahead = session_cache(session).ahead
+        self._rows = [_Row(meta, given, index) for index, given in enumerate(rows)]
+        self._current = 0  # the row whose declarations are being evaluated
+        self._asking = self._inserting = False
+        self._outer = session.get_nested_transaction()
+        self._defers = meta.goes_together and meta.plan(mapper, session).defers
+
+    def objects(self) -> Iterator[Any]:
+        """Yield an object a call, or raise what the call raises."""
+        with _scope.within(pin=(self._meta, self._session)):
+            with _listening(self._session, self._on_statement):
+                self._settle(self._rows)
+            for row in self._rows:
+                yield row.finish()
+        self._ahead.clear()
+
+    def _settle(self, rows: Sequence[_Row]) -> None:
+        missing = self._ask(rows)
+        if self._defers:
+            self._insert(self._with_parents(missing))
+        for row in rows:
+            row.open = False
+
+    def _ask(self, rows: Sequence[_Row]) -> list[_Row]:
+        """Return the rows that no key finds, having asked for all keys of the same kind at once."""
+        missing: list[_Row] = []
+        asking = self._each(rows, _Row.recall)
+        self._foresee_parents(asking, self._meta.key_names())
+        while asking:
+            asking = self._each(asking, _Row.next_question)
+            missing += [row for row in asking if row.question is None]
+            asking = [row for row in asking if row.question is not None]
+            self._foresee(asking)
+            asking = self._each(asking, self._answer)
+        return sorted((row for row in missing if row.open), key=lambda row: row.index)
+
+    def _each(self, rows: Iterable[_Row], do: Callable[[_Row], None]) -> list[_Row]:
+        """Do something for each row, until one fails; return those still open."""
+        for row in rows:
+            self._current = row.index
+            try:
+                if row.open:
+                    do(row)
+            except Exception:
+                for later in self._rows[row.index :]:
+                    later.open = False
+        return [row for row in rows if row.open]
+
+    def _foresee(self, asking: Sequence[_Row]) -> None:
+        by_key: dict[Key, list[_Row]] = {}
+        for row in asking:
+            by_key.setdefault(row.question[0], []).append(row)
+        self._asking = True
+        try:
+            for key, rows in by_key.items():
+                rows[0].decision.lookup.foresee(key, [row.question[1] for row in rows])
+        finally:
+            self._asking = False
+
+    def _answer(self, row: _Row) -> None:
+        """Take a question for answered, if nobody has the key; else leave the row to its turn."""
+        key, values = row.question
+        mark = mark_of(key, values)
+        claimant = self._ahead.claimant(mark)
+        if claimant is not None and claimant.index < row.index:
+            row.follow()
+        elif claimant is None and not row.decision.lookup.lacks(key, values):
+            row.open = False
+        else:
+            row.question = None
+            if self._defers:
+                self._ahead.claim(mark, row)
+                row.marks.append(mark)
+
+    def _with_parents(self, missing: Sequence[_Row]) -> list[_Row]:
+        """Make the rows' parents; return the rows whose keys still nobody has or claims before."""
+        declared = self._meta.pre_declarations.declarations
+        self._foresee_parents(missing, [name for name in declared if is_subfactory(declared[name])])
+        made = self._each(missing, _Row.make_parents)
+        return [row for row in made if all(self._ahead.claimant(m) is row for m in row.marks)]
+
+    def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> None:
+        foresee_parents(self._meta, [row.given for row in rows], names)
+
+    def _insert(self, rows: Sequence[_Row]) -> None:
+        """Make the rows' objects, and flush them unless the factory is lazy."""
+        if not rows:
+            return
+        for mark in (mark for row in rows for mark in row.marks):
+            self._ahead.release(mark)
+        plan = rows[0].decision.plan
+        if plan.lazy:
+            self._each(rows, _Row.make)
+        elif self._insert_together(rows) and plan.commit:
+            self._session.commit()
+        for row in rows:
+            row.remember()
+
+    def _insert_together(self, rows: Sequence[_Row]) -> bool:
+        def make() -> None:
+            for row in rows:
+                self._current = row.index
+                row.make()
+
+        self._inserting = True
+        try:
+            done = insert_together(self._session, self._mapper, make)
+        finally:
+            self._inserting = False
+        for row in rows if not done else ():
+            row.obj = MISSING
+        return done
+
+    def _on_statement(self, execution: ORMExecuteState) -> None:
+        """Let a query of the project's own see the rows before the one that it is for."""
+        if self._asking or execution.is_column_load or not self._may_see(execution.statement):
+            return
+        if self._inserting:
+            flush_unfinished(self._session)
+        elif self._session.get_nested_transaction() is self._outer:
+            current = self._current
+            self._settle([row for row in self._rows[:current] if row.open])
+            self._current = current
+
+    def _may_see(self, statement: Any) -> bool:
+        if not isinstance(statement, Select):
+            return True
+        own = set(self._mapper.tables)
+        return any(
+            isinstance(element, TextClause) or (isinstance(element, Table) and element in own)
+            for element in iterate(statement)
+        )
+
+
+@contextlib.contextmanager
+def _listening(session: Session, listener: Any) -> Iterator[None]:
+    event.listen(session, "do_orm_execute", listener)
+    try:
+        yield
+    finally:
+        event.remove(session, "do_orm_execute", listener)
+
+
+@final
+class _Row:
+    """One call of a chunk, as far as it has got."""
+
+    # What is there of them depends on how far that is.
+    decision: Any = None
+    question: Any = None
+
+    def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
+        self._meta = meta
+        self._builder: BatchBuilder | None = None
+        self._questions: Any = None
+        self._sequence: int = meta.next_sequence() if "__sequence" not in given else -1
+        self.given = given
+        self.index = index
+        #: Whether it is still to be done in advance what can be.
+        self.open = True
+        self.marks: list[Mark] = []
+        self.obj: Any = MISSING
+
+    def recall(self) -> None:
+        """Leave it to its turn, if it is a repeated call."""
+        self.open = not self._meta.recalls(self.given)
+
+    def next_question(self) -> None:
+        """Ask for the next key, evaluating its fields; none is left where ``question`` is none."""
+        if self.question is not None:
+            return
+        try:
+            if self._questions is None:
+                self._decide(PlainCall(self._meta, self.given))
+            self.question = next(self._questions, None)
+        except Unknown:
+            self._decide(self._begun().call)
+            self.question = next(self._questions, None)
+
+    def _decide(self, call: PlainCall | StepCall) -> None:
+        self.decision = self._meta.decision(call)
+        self._questions = iter(()) if self.decision is None else self.decision.questions()
+
+    def follow(self) -> None:
+        """Leave it to its turn, and evaluate anew what may depend on the rows before."""
+        self._builder = None
+        self.open = False
+
+    def make_parents(self) -> None:
+        """Run the SubFactories."""
+        self._begun().make_parents()
+
+    def make(self) -> None:
+        """Make the object of a call that finds none; whoever calls sees to the flush."""
+        builder = self._begun()
+        args, kwargs = builder.arguments(Run(self.decision.call, self.decision, None))
+        with _scope.within(together=self._meta):
+            self.obj = self._meta.make(builder.step, args, kwargs)
+
+    def remember(self) -> None:
+        """Let the object made answer its keys."""
+        if self.obj is not MISSING:
+            self.decision.remember(self.obj)
+
+    def finish(self) -> Any:
+        """Return the object, at the row's turn."""
+        if self.obj is MISSING:
+            known = self._meta.answer_known(self.given)
+            if known is not None:
+                return known
+            builder = self._begun()
+            args, kwargs = builder.arguments(self._meta.look_ahead(builder.call))
+            self.obj = self._meta.instantiate(builder.step, args, kwargs)
+        self._begun().finish(self.obj)
+        return self.obj
+
+    def _begun(self) -> BatchBuilder:
+        if self._builder is None:
+            builder = BatchBuilder(self._meta, dict(self.given), enums.CREATE_STRATEGY)
+            builder.begin(self._sequence)
+            self._builder = builder
+        return self._builder
+
+
+def _at(index: int, error: Exception) -> ReuseError:
+    """Return the error with the index of the row that it is about."""
+    if not isinstance(error, ReuseError):
+        wrapped = ReuseError(f"{type(error).__name__}: {error}")
+        wrapped.__cause__ = error
+        error = wrapped
+    error.index = index
+    error.args = (f"row {index}: {error}", *error.args[1:])
+    return error

@@ -1,0 +1,235 @@
+"""What one call gives, by the names of the model's attributes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Collection, Container, Iterator, Mapping
+
+from factory import enums
+from factory.builder import BuildStep, DeclarationSet, Resolver
+from factory.declarations import SKIP, Maybe, SubFactory, Trait
+from factory.declarations import Dict as DictDeclaration
+from factory.declarations import List as ListDeclaration
+from typing_extensions import final
+
+from ._builders import FindBuilder, NoReuse
+from ._mismatch import Passed
+from ._values import MISSING, NoParent
+
+
+class _NamedCall:
+    """What a factory and its caller give names to."""
+
+    def __init__(self, meta: Any, declared: Mapping[str, Any], roots: Collection[str]) -> None:
+        self._meta = meta
+        self._declared = declared
+        self._roots = roots
+        self._old_names: dict[str, str] = {new: old for old, new in meta.rename.items()}
+        #: Whether a SubFactory may only find its row now, not make one.
+        self.only_look = False
+
+    @property
+    def factory(self) -> str:
+        name: str = self._meta.factory.__name__
+        return name
+
+    def has(self, name: str) -> bool:
+        source = self._source(name)
+        return (
+            source in self._declared
+            and source not in self._meta.parameters
+            and source not in self._meta.exclude
+            and self._meta.rename.get(source, name) == name
+        )
+
+    def explicit(self, name: str) -> bool:
+        return self._source(name) in self._roots and self.has(name)
+
+    def passes(self, name: str) -> bool:
+        """Whether the caller passed a value to a declaration of this name, of any kind."""
+        return name in self._roots
+
+    def undeclared(self) -> Iterator[str]:
+        """The names the caller passed that the factory does not know, as the model gets them."""
+        known = {*self._meta.pre_declarations, *self._meta.post_declarations}
+        for name in set(self._roots).difference(known, self._meta.parameters, self._meta.exclude):
+            yield self._new_name(name)
+
+    def _new_name(self, name: str) -> str:
+        renamed: str = self._meta.rename.get(name, name)
+        return renamed
+
+    def _source(self, name: str) -> str:
+        return self._old_names.get(name, name)
+
+
+@final
+class StepCall(_NamedCall):
+    """What a build step gives, by the names of the model's attributes.
+
+    Explicit is what was passed for this call: keyword arguments, what a parent's SubFactory
+    passes, and what an explicitly enabled Trait sets.
+    """
+
+    def __init__(self, step: BuildStep, stub: Resolver, declarations: Any) -> None:
+        self._step = step
+        self._stub = stub
+        self._contexts = declarations.contexts
+        self._given = _explicit(step, stub)
+        self._read: set[str] = set()
+        roots = {DeclarationSet.split(name)[0] for name in self._given}
+        super().__init__(step.builder.factory_meta, declarations.declarations, roots)
+
+    def value(self, name: str) -> Any:
+        self._read.add(name)
+        if self.only_look and self.makes(name):
+            return self._parent(name)
+        value: Any = getattr(self._stub, self._source(name))
+        return MISSING if value is SKIP else value
+
+    def makes(self, name: str) -> bool:
+        return is_subfactory(self._declared[self._source(name)])
+
+    def plain(self) -> dict[str, Any] | None:
+        """Return what was passed, if that and constants of the factory are all that counted."""
+        given = self._step.builder.extras
+        plain = not any(
+            enums.SPLITTER in name or is_declaration(value) or not self.has(self._new_name(name))
+            for name, value in given.items()
+        ) and not any(
+            is_declaration(self._declared.get(self._source(name))) for name in self._read
+        )
+        return given if plain else None
+
+    def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+        looked_up = set()
+        for given, value in self._given.items():
+            root, rest = DeclarationSet.split(given)
+            name = self._new_name(root)
+            if not self.has(name) or value is SKIP:
+                continue
+            declared = self._declared[root]
+            if getattr(declared, "CAPTURE_OVERRIDES", False) and not rest:
+                yield Passed((name,), self.value(name))  # a Transformer: what it makes of it
+            elif not rest and not is_declaration(value):
+                yield Passed((name,), value)
+            elif rest and not is_declaration(value) and not _is_renamed(declared, rest):
+                if is_subfactory(declared):
+                    yield Passed((name, *rest.split(enums.SPLITTER)), value)
+            elif name in evaluate and is_subfactory(declared):
+                if name not in looked_up:
+                    looked_up.add(name)
+                    yield from self._looked_up(name)
+            elif name in evaluate and not rest:
+                yield Passed((name,), self.value(name))
+
+    def _looked_up(self, name: str) -> Iterator[Passed]:
+        """Yield the parent that a SubFactory would reuse; its declaration, if it would make one.
+
+        A parent that is yet to be made can be no row's, and making it in order to compare would
+        leave an orphan. Nothing can be said of one that a factory without reuse makes.
+        """
+        try:
+            yield Passed((name,), self._parent(name))
+        except NoReuse:
+            return
+        except NoParent:
+            yield Passed((name,), self._declared[self._source(name)], evaluated=False)
+
+    def _parent(self, name: str) -> Any:
+        """Evaluate a SubFactory in a step that only looks."""
+        source = self._source(name)
+        step = copy.copy(self._step)
+        step.builder = FindBuilder(self._meta, {}, self._step.builder.strategy)
+        return self._declared[source].evaluate_pre(
+            self._stub, step, self._contexts[source]
+        )
+
+
+class Unknown(Exception):
+    """More is needed to tell: an evaluation, or a query."""
+
+
+@final
+class PlainCall(_NamedCall):
+    """What a call gives that passes plain values, as long as nothing is to be evaluated.
+
+    The same as its :class:`StepCall` would give, without a build step.
+
+    Raises:
+        Unknown: the call passes other values than plain ones, or is asked for one.
+    """
+
+    def __init__(self, meta: Any, given: Mapping[str, Any]) -> None:
+        self._own: Mapping[str, Any] = meta.pre_declarations.declarations
+        self._given = given
+        super().__init__(meta, {**self._own, **given}, given.keys())
+        if not all(map(self._is_plain, given, given.values())):
+            raise Unknown
+
+    def value(self, name: str) -> Any:
+        value = self._declared[self._source(name)]
+        if is_declaration(value):
+            raise Unknown
+        return value
+
+    def makes(self, name: str) -> bool:
+        return is_subfactory(self._declared[self._source(name)])
+
+    def plain(self) -> Mapping[str, Any] | None:
+        """As of a :class:`StepCall`; only plain values were read."""
+        return self._given if all(self.has(self._new_name(name)) for name in self._given) else None
+
+    def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+        for given, value in self._given.items():
+            name = self._new_name(given)
+            if self.has(name):
+                yield Passed((name,), value)
+
+    def _is_plain(self, name: str, value: Any) -> bool:
+        return not (
+            is_declaration(value)
+            or value is SKIP
+            or enums.SPLITTER in name
+            or name in self._meta.parameters
+            or name in self._meta.post_declarations
+            or getattr(self._own.get(name), "CAPTURE_OVERRIDES", False)  # a Transformer
+        )
+
+
+def _explicit(step: BuildStep, stub: Resolver) -> dict[str, Any]:
+    """Return the passed values, with those that explicitly enabled Traits set."""
+    given = dict(step.builder.extras)
+    waiting = list(given)
+    while waiting:
+        name = waiting.pop()
+        trait = step.builder.factory_meta.parameters.get(name)
+        if isinstance(trait, Trait) and getattr(stub, name):
+            for field, value in trait.overrides.items():
+                if field not in given:
+                    given[field] = value
+                    waiting.append(field)
+    return given
+
+
+def _is_renamed(declared: Any, path: str) -> bool:
+    """Whether what is passed on to a SubFactory is no attribute of what it makes."""
+    name, _ = DeclarationSet.split(path)
+    return isinstance(declared, SubFactory) and (
+        name in declared.get_factory()._meta.parameters
+        or name in declared.get_factory()._meta.rename
+    )
+
+
+def is_declaration(value: Any) -> bool:
+    """Whether factory_boy evaluates the value."""
+    return enums.get_builder_phase(value) is not None
+
+
+def is_subfactory(declaration: Any) -> bool:
+    """Whether the declaration makes a row by another factory, if it is evaluated."""
+    if isinstance(declaration, Maybe):  # what a Trait makes of a declaration that it overrides
+        return is_subfactory(declaration.yes) or is_subfactory(declaration.no)
+    return isinstance(declaration, SubFactory) and not isinstance(
+        declaration, (DictDeclaration, ListDeclaration)
+    )

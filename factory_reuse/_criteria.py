@@ -1,0 +1,68 @@
+"""What a row must satisfy to have one of many keys, in as few SELECTs as the backend takes."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Iterator, Sequence
+
+from sqlalchemy import and_, or_, tuple_
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+
+from ._keys import Key
+from ._stored import compared
+
+Values = Sequence[Any]
+
+
+def any_of(key: Key, many: Sequence[Values], dialect: Dialect) -> Iterator[ColumnElement[Any]]:
+    """Yield criteria, one a SELECT, that together match the rows that have one of the keys."""
+    listed, others = [], []
+    as_list = key.plain and (len(key.parts) == 1 or dialect.name in _USES_INDEX_FOR_ROW_VALUES)
+    for values in many:
+        sent = _sent(key, values, dialect) if as_list else ()
+        if not as_list or any(map(_is_special, sent)):
+            others.append(values)
+        else:
+            listed.append(sent)
+    columns = [column.column for column in key.columns]
+    for some in _portions(listed, _parameters(dialect) // len(key.parts)):
+        if len(columns) == 1:
+            yield columns[0].in_([value for (value,) in some])
+        else:
+            yield tuple_(*columns).in_(some)
+    for some in _portions(others, min(_TERMS, _parameters(dialect) // (2 * len(key.parts)))):
+        yield or_(*(_has(key, values) for values in some))
+
+
+#: SQLite knows row values, but for a list of them it reads the whole table.
+_USES_INDEX_FOR_ROW_VALUES: Final = ("postgresql", "mysql", "mariadb")
+
+#: SQLite takes an expression of depth 1000 at most (sqlite.org, "Implementation Limits").
+_TERMS: Final = 500
+
+
+def _has(key: Key, values: Values) -> ColumnElement[Any]:
+    return and_(*(part.criterion(value) for part, value in zip(key.parts, values)))
+
+
+def _sent(key: Key, values: Values, dialect: Dialect) -> tuple[Any, ...]:
+    return tuple(
+        compared(column.column.type, dialect.name, value)
+        for column, value in zip(key.columns, values)
+    )
+
+
+def _is_special(value: Any) -> bool:
+    """Whether the value cannot stand in a list: NULL, or SQL."""
+    return value is None or isinstance(value, ClauseElement)
+
+
+def _parameters(dialect: Dialect) -> int:
+    """Return how many parameters a statement may have."""
+    known: int = getattr(dialect, "insertmanyvalues_max_parameters", 999)
+    return known
+
+
+def _portions(many: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(many), size):
+        yield many[start : start + size]

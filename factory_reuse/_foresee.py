@@ -1,0 +1,99 @@
+"""The parents of many calls, looked up together before the SubFactories run one by one."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Iterable, Mapping, Sequence
+
+from factory.builder import DeclarationSet
+from factory.declarations import SelfAttribute, SubFactory
+
+from ._call import PlainCall, Unknown, is_declaration
+from ._keys import Key
+from ._lookup import Lookup
+from ._options import ReuseOptions
+from ._recall import token_of
+from ._values import MISSING
+from .errors import ReuseError
+
+#: What a call passes, or ``None`` where that is not known without evaluating something.
+Given = Mapping[str, Any]
+
+
+def foresee_parents(meta: ReuseOptions, calls: Sequence[Given], names: Iterable[str]) -> None:
+    """Look up what the SubFactories of these names will find, for many calls of a factory.
+
+    Nothing is evaluated: a parent that is not known from plain values is left to its SubFactory.
+    """
+    for name in names:
+        _parents(meta, calls, name)
+
+
+def _parents(meta: ReuseOptions, calls: Sequence[Given], name: str) -> list[Any]:
+    """Return the row that is there for each call's SubFactory of the name, or ``None``."""
+    declared = meta.pre_declarations.declarations.get(name)
+    if type(declared) is not SubFactory:
+        return [None] * len(calls)
+    above = declared.get_factory()._meta
+    passed_on = [_passed_on(meta, given, name) for given in calls]
+    tokens = [None if given is None else token_of(above, given) for given in passed_on]
+    different = {token: given for token, given in zip(tokens, passed_on) if token is not None}
+    rows = dict(zip(different, _rows(above, list(different.values()))))
+    return [rows.get(token) for token in tokens]
+
+
+def _rows(meta: Any, calls: Sequence[Any]) -> list[Any]:
+    """Return the rows that calls of a factory would reuse, ``None`` for those not there."""
+    names = meta.key_names() if isinstance(meta, ReuseOptions) else frozenset()
+    for name in names.intersection(meta.pre_declarations):
+        calls = [
+            given if parent is None else {**_without(given, name), name: parent}
+            for given, parent in zip(calls, _parents(meta, calls, name))
+        ]
+    questions = [_question(meta, given) if names else None for given in calls]
+    asked: dict[Key, list[Any]] = {}
+    for lookup, key, values in filter(None, questions):
+        asked.setdefault(key, []).append(values)
+    for key, many in asked.items():
+        lookup.foresee(key, many)
+    return [question and question[0].peek(*question[1:]) for question in questions]
+
+
+def _question(meta: ReuseOptions, given: Given) -> tuple[Lookup, Key, Any] | None:
+    """Return what the call will ask for first."""
+    try:
+        decision = meta.decision(PlainCall(meta, given))
+        if decision is not None:
+            return (decision.lookup, *next(decision.questions()))
+    except (Unknown, StopIteration, ReuseError):  # the call itself will say what is wrong
+        pass
+    return None
+
+
+def _passed_on(meta: ReuseOptions, given: Given, name: str) -> Given | None:
+    """Return what a SubFactory passes on; ``None`` if it does not run, or that is not plain."""
+    if name in given:
+        return None
+    declared = meta.pre_declarations.declarations[name]
+    context = {**declared._defaults, **meta.pre_declarations.contexts[name]}
+    for passed, value in given.items():
+        root, rest = DeclarationSet.split(passed)
+        if root == name:
+            context[rest] = value
+    values = {field: _plain_value(meta, given, value) for field, value in context.items()}
+    return None if any(value is MISSING for value in values.values()) else values
+
+
+def _plain_value(meta: ReuseOptions, given: Given, value: Any) -> Any:
+    """Return the value itself, or the one that it takes over from the call; else ``MISSING``."""
+    if isinstance(value, SelfAttribute) and value.depth == _ONE_UP:
+        own = meta.pre_declarations.declarations.get(value.attribute_name, MISSING)
+        value = given.get(value.attribute_name, own)
+    return MISSING if is_declaration(value) else value
+
+
+#: ``SelfAttribute("..name")``, in what a SubFactory passes on, is the name of its own factory.
+_ONE_UP: Final = 2
+
+
+def _without(given: Given, name: str) -> dict[str, Any]:
+    return {field: value for field, value in given.items() if DeclarationSet.split(field)[0] != name}
