@@ -6,8 +6,7 @@ import weakref
 from typing import Any, Final, Hashable
 
 from sqlalchemy import event, inspect
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import Session
 from typing_extensions import final
 
@@ -54,6 +53,7 @@ class SessionCache:
         self._entries: dict[Hashable, Entry] = {}
         self._answers: dict[Hashable, Entry] = {}
         self._unenforced: dict[Hashable, set[Hashable]] = {}
+        #: Those of the present transaction, each with its own transaction.
         self._connections: dict[Connection, Any] = {}
         self._flushing = False
         #: What the flush under way, or the one that just failed, was to insert.
@@ -63,7 +63,7 @@ class SessionCache:
 
     def get(self, session: Session, token: Hashable) -> Entry | None:
         """Return the entry for the token, if a query would find its object now."""
-        return _checked(self._entries, session, token)
+        return self._checked(self._entries, session, token)
 
     def put(self, session: Session, token: Hashable, entry: Entry, *, enforced: bool) -> None:
         """Remember that the entry's object answers the token.
@@ -80,7 +80,7 @@ class SessionCache:
 
     def get_answer(self, session: Session, token: Hashable) -> Entry | None:
         """Return the entry for a call's token, if it would be answered by its object now."""
-        return _checked(self._answers, session, token)
+        return self._checked(self._answers, session, token)
 
     def put_answer(self, session: Session, token: Hashable, entry: Entry) -> None:
         """Remember that the entry's object answers a whole call."""
@@ -93,13 +93,26 @@ class SessionCache:
         self._unenforced.clear()
         self.ahead.clear()
 
+    def _checked(
+        self, entries: dict[Hashable, Entry], session: Session, token: Hashable
+    ) -> Entry | None:
+        self._forget_ended()
+        entry = entries.get(token)
+        if entry is None:
+            return None
+        held = session.identity_map.contains_state(entry.state) or entry.obj in session
+        if held and entry.unchanged() and not (session._deleted and entry.obj in session.deleted):
+            return entry
+        del entries[token]
+        return None
+
     def _put(
         self, entries: dict[Hashable, Entry], session: Session, token: Hashable, entry: Entry
     ) -> Hashable | None:
         """Add an entry, and return the token of the one that had to go for it."""
         if not session.in_transaction() or not entry.checkable():
             return None
-        self._watch(session.connection(bind_arguments={"mapper": entry.state.mapper}))
+        self._forget_ended()
         oldest = next(iter(entries)) if len(entries) >= LIMIT else None
         if oldest is not None:
             del entries[oldest]
@@ -108,6 +121,9 @@ class SessionCache:
 
     def listen(self, session: Session) -> None:
         """Follow the session's transactions and flushes."""
+        begun = session.get_transaction()
+        for connection, *_ in () if begun is None else begun._connections.values():
+            self._watch(connection)
         event.listen(session, "after_begin", self._on_begin)
         event.listen(session, "after_transaction_end", self._on_transaction_end)
         event.listen(session, "after_soft_rollback", self._on_rollback)
@@ -118,47 +134,20 @@ class SessionCache:
         # The connection sees every statement, those that go past the ORM's events too: Core,
         # bulk methods, session.connection().execute(). It may outlive a session that nobody
         # closed, so it must not hold what the session held.
-        if connection in self._connections:
-            return
-        cache, watched = weakref.ref(self), weakref.ref(connection)
+        if connection not in self._connections:
+            self._connections[connection] = connection.get_transaction()
+            _watching.setdefault(connection, weakref.WeakSet()).add(self)
+            _listen(connection.engine)
 
-        def on_statement(
-            executing: Connection,
-            cursor: Any,
-            statement: str,
-            parameters: Any,
-            context: Any,
-            executemany: bool,
-        ) -> None:
-            alive = cache()
-            if alive is not None and executing is watched():
-                alive._on_statement(statement)
+    def _forget_ended(self) -> None:
+        """Forget everything if the owner of a connection has ended its transaction unheard."""
+        for connection, transaction in self._connections.items():
+            if transaction is None or not transaction.is_active:
+                self.clear()
+                self._connections[connection] = connection.get_transaction()
 
-        def on_end(executing: Connection, *savepoint: Any) -> None:
-            alive = cache()
-            if alive is not None and executing is watched():
-                alive.clear()
-
-        # The connection may be the caller's own, who rolls it back without the session's knowing.
-        listeners = {
-            "before_cursor_execute": on_statement,
-            "rollback": on_end,
-            "rollback_savepoint": on_end,
-        }
-        target: Any = connection
-        try:
-            _listen(target, listeners)
-        except InvalidRequestError:
-            # SQLAlchemy 1.4 takes no listeners on a connection of an engine with options.
-            target = connection.engine
-            _listen(target, listeners)
-        self._connections[connection] = weakref.finalize(self, _stop_listening, target, listeners)
-        self._connections[connection].atexit = False
-
-    def _on_statement(self, statement: str) -> None:
-        verb = statement.lstrip()[:9].upper()
-        if verb.startswith(_HARMLESS) and ";" not in statement:
-            return
+    def on_change(self, verb: str) -> None:
+        """Forget what a statement that begins so may have changed."""
         # A flush inserts objects of its own, which change nothing for those already here. One that
         # a listener vetoed ends without an event.
         self._flushing = self._flushing and getattr(self.owner(), "_flushing", True)
@@ -166,6 +155,7 @@ class SessionCache:
             self.clear()
 
     def _on_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
+        self._watch(connection)
         # The caller's own SAVEPOINT comes next, as the first statement of the transaction.
         if transaction.parent is None and session.in_nested_transaction():
             begin_for_real(connection)
@@ -175,8 +165,8 @@ class SessionCache:
             return
         self.clear()
         self.inserting, self._changing = [], []
-        for stop_watching in self._connections.values():
-            stop_watching()
+        for connection in self._connections:
+            _watching[connection].discard(self)
         self._connections.clear()
 
     def _on_rollback(self, session: Session, previous: Any) -> None:
@@ -197,14 +187,44 @@ class SessionCache:
         self.inserting, self._changing = [], []
 
 
-def _listen(target: Any, listeners: dict[str, Any]) -> None:
-    for name, listener in listeners.items():
-        event.listen(target, name, listener)
+#: The caches that are to hear of what a connection does.
+_watching: Final[weakref.WeakKeyDictionary[Connection, weakref.WeakSet[SessionCache]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+#: Where our listeners are.
+_heard: Final[weakref.WeakSet[Engine | Dialect]] = weakref.WeakSet()
+
+_EXECUTIONS: Final = ("do_execute", "do_executemany", "do_execute_no_params")
 
 
-def _stop_listening(target: Any, listeners: dict[str, Any]) -> None:
-    for name, listener in listeners.items():
-        event.remove(target, name, listener)
+def _listen(engine: Engine) -> None:
+    """Follow all connections of an engine, also those that are open already.
+
+    Listeners on a connection, or on the engine, make SQLAlchemy set up all its other events for
+    each connection, too, which costs a fifth of a query. Those on the engine's dialect do not; but
+    one of the project's own there may keep a statement from those that come after it.
+    """
+    if engine.dialect in _heard or engine in _heard:
+        return
+    if any(getattr(engine.dialect.dispatch, name) for name in _EXECUTIONS):
+        _heard.add(engine)
+        event.listen(engine, "before_cursor_execute", _on_cursor)
+    else:
+        _heard.add(engine.dialect)
+        for name in _EXECUTIONS:
+            event.listen(engine, name, _on_statement)
+
+
+def _on_cursor(connection: Connection, *executed: Any) -> None:
+    _on_statement(*executed[:-1])  # without `executemany`
+
+
+def _on_statement(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
+    verb = statement.lstrip()[:9].upper()
+    if not verb.startswith(_HARMLESS) or ";" in statement:
+        for cache in _watching.get(parameters_and_context[-1].root_connection, ()):
+            cache.on_change(verb)
 
 
 @final
@@ -221,12 +241,12 @@ class Entry:
         self.state = inspect(obj)
         loaded = self.state.dict
         self._columns = columns
-        self._values = tuple(
+        self._values = [
             (column.attribute, loaded.get(column.attribute, MISSING)) for column in columns
-        )
-        self._related = tuple(
+        ]
+        self._related = [
             (name, loaded.get(name, MISSING)) for column in columns for name, _ in column.related
-        )
+        ]
 
     def checkable(self) -> bool:
         """Whether a later change would be noticed."""
@@ -253,14 +273,3 @@ class Entry:
                 if name in pending and loaded.get(name, MISSING) is not parent:
                     return False
         return True
-
-
-def _checked(entries: dict[Hashable, Entry], session: Session, token: Hashable) -> Entry | None:
-    entry = entries.get(token)
-    if entry is None:
-        return None
-    held = session.identity_map.contains_state(entry.state) or entry.obj in session
-    if held and entry.unchanged() and not (session._deleted and entry.obj in session.deleted):
-        return entry
-    del entries[token]
-    return None

@@ -300,15 +300,22 @@ def test_refused_instance_is_not_held(session):
 @pytest.mark.parametrize("end", ["commit", "rollback", "close"])
 def test_listeners_do_not_pile_up(end, committed, engine):
     """Sessions that share a connection leave no listener on it."""
+
+    def listeners():
+        return [
+            len(connection.dispatch.before_cursor_execute),
+            len(engine.dialect.dispatch.do_execute),
+        ]
+
     with engine.connect() as connection:
-        before = len(connection.dispatch.before_cursor_execute)
+        before = listeners()
         for _ in range(3):
             other = Session(connection, future=True)
             with use_session(other):
                 RegionFactory()
                 RegionFactory()
             getattr(other, end)()
-            assert len(connection.dispatch.before_cursor_execute) == before
+            assert listeners() == before
             other.close()
 
 
@@ -325,6 +332,7 @@ def test_listeners_do_not_pile_up_on_a_session(end, committed, session):
                 len(session.dispatch.after_flush),
                 len(session.dispatch.after_transaction_end),
                 len(session.connection().dispatch.before_cursor_execute),
+                len(session.connection().dialect.dispatch.do_execute),
             )
         )
         getattr(session, end)()
@@ -343,6 +351,20 @@ def test_dropped_session_is_not_held(engine, committed):
         gc.collect()
         assert gone() is None
         assert held() is None
+
+
+@pytest.mark.backends("sqlite")  # psycopg2's dialect is held by SQLAlchemy itself
+def test_dropped_engine_is_not_held(new_database):
+    """An engine goes with its last session, listeners included."""
+    with new_database() as engine:
+        Base.metadata.create_all(engine)
+        with Session(engine, future=True) as session, use_session(session):
+            assert find(RegionFactory) is None
+        dropped = weakref.ref(engine), weakref.ref(engine.dialect)
+    del engine, session
+    for _ in range(2):
+        gc.collect()
+    assert [reference() for reference in dropped] == [None, None]
 
 
 def test_two_sessions_share_nothing(make_session, committed, statements):
@@ -460,6 +482,56 @@ def test_rollback_by_the_owner_of_the_connection(engine):
             outer.rollback()
             assert find(RegionFactory) is not region
         session.close()
+
+
+@pytest.mark.parametrize("end", ["rollback", "commit"])
+def test_transaction_after_the_one_that_the_owner_ended(end, engine, statements):
+    """What the owner's next transaction sees is held again, as long as that lasts."""
+    with engine.connect() as connection:
+        outer = connection.begin()
+        session = Session(connection, future=True)
+        with use_session(session):
+            RegionFactory()
+            getattr(outer, end)()
+            connection.begin()
+            region = RegionFactory()
+            with statements() as seen:
+                assert [RegionFactory(), RegionFactory()] == [region, region]
+            assert seen == []
+            connection.get_transaction().rollback()
+            assert find(RegionFactory) is (region if end == "commit" else None)
+        session.close()
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_statements_that_another_listener_executes(first, engine):
+    """A listener that executes statements in the driver's place hides none of them."""
+
+    def execute(cursor, statement, parameters, context):
+        cursor.execute(statement, parameters)
+        return True
+
+    if first == "theirs":
+        event.listen(engine, "do_execute", execute)
+    with Session(engine, future=True) as session, use_session(session):
+        region = RegionFactory()
+        if first == "ours":
+            event.listen(engine, "do_execute", execute)
+        assert RegionFactory() is region
+        session.connection().execute(Region.__table__.delete())
+        assert find(RegionFactory) is None
+
+
+def test_connection_that_was_there_before(engine):
+    """Statements on a connection from before the engine's first factory call count."""
+    with engine.connect() as connection:
+        connection.begin()
+        with Session(connection, future=True) as session, use_session(session):
+            session.execute(text("SELECT 1"))
+            region = RegionFactory()
+            assert RegionFactory() is region
+            connection.execute(Region.__table__.delete())
+            assert find(RegionFactory) is None
 
 
 @pytest.mark.backends("postgresql")
