@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any, Iterable, Iterator, Sequence, Tuple
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import Column, UniqueConstraint, and_, bindparam
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.sql.elements import BindParameter, ColumnElement, TextClause, UnaryExpression
@@ -56,6 +56,11 @@ class Key:
         self.unique = unique
         self.primary = primary
         self.constraint = constraint
+        self._plain_types = tuple(part.plain_type for part in self.parts)
+        # No names that a listener's additions to the statement would have.
+        self._parameters = [f"factory_reuse_{number}" for number in range(len(self.parts))]
+        #: The SELECT for the rows that have the key, once there is one with parameters.
+        self.select: Any = None
 
     @property
     def plain(self) -> bool:
@@ -70,8 +75,7 @@ class Key:
     def available(self, call: Call) -> bool:
         """Whether the call gives some of the key, and what it will be can be told."""
         return all(part.available(call) for part in self.parts) and (
-            any(call.has(name) for name in self.names)
-            or any(column.available(call) for column in self.columns)
+            any(map(call.has, self.names)) or any(column.available(call) for column in self.columns)
         )
 
     def made(self, call: Call) -> bool:
@@ -119,6 +123,22 @@ class Key:
     def fits(self, values: Sequence[Any]) -> bool:
         """Whether the database can surely compare the values."""
         return all(part.fits(value) for part, value in zip(self.parts, values))
+
+    def parameters(self, values: Sequence[Any]) -> dict[str, Any] | None:
+        """Return the values by the names :meth:`parametrised` has for them.
+
+        Returns:
+            ``None`` if one of them is to be compared in another way.
+        """
+        if tuple(map(type, values)) != self._plain_types:
+            return None
+        return dict(zip(self._parameters, values))
+
+    def parametrised(self) -> ColumnElement[Any]:
+        """Return what a row must satisfy to have the key of the statement's parameters."""
+        types = [part.columns[0].column.type for part in self.parts]
+        named = [bindparam(name, type_=type_) for name, type_ in zip(self._parameters, types)]
+        return and_(*(part.criterion(value) for part, value in zip(self.parts, named)))
 
     def described(self, obj: Any) -> str:
         """The key's fields with the object's values, for messages."""

@@ -11,13 +11,13 @@ from typing import Any, Callable, Iterable, Mapping, Tuple
 from sqlalchemy import Column, Table, and_, null, or_
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+from sqlalchemy.sql.elements import BindParameter, ClauseElement, ColumnElement
 from sqlalchemy.sql.selectable import Join
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from typing_extensions import Protocol
 
 from ._columns import MappedColumn, mapped_column
-from ._stored import compared, stored
+from ._stored import compared, plain_type, stored
 from ._values import MISSING, Call, Unsaved, alike, coerce, fits, same
 
 
@@ -25,6 +25,11 @@ class Part(Protocol):
     """What every part of a key can do."""
 
     columns: tuple[MappedColumn, ...]
+
+    @property
+    def plain_type(self) -> type | None:
+        """The exact type whose values all compare as one bound parameter does, if there is one."""
+        ...
 
     @property
     def label(self) -> str:
@@ -61,7 +66,7 @@ class Part(Protocol):
         ...
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
-        """What a row must satisfy to have the value."""
+        """What a row must satisfy to have the value, or that of a bound parameter."""
         ...
 
     def fits(self, value: Any) -> bool:
@@ -79,6 +84,7 @@ class ColumnPart:
     def __init__(self, column: MappedColumn, dialect: str, *, nullable: bool = False) -> None:
         self.columns: tuple[MappedColumn, ...] = (column,)
         self.nullable = nullable
+        self.plain_type = plain_type(column.column.type)
         self._column = column
         self._dialect = dialect
 
@@ -110,7 +116,9 @@ class ColumnPart:
         column: ColumnElement[Any] = self._column.column
         if value is None:
             return column.is_(None)
-        result: ColumnElement[Any] = column == compared(column.type, self._dialect, value)
+        if not isinstance(value, BindParameter):
+            value = compared(column.type, self._dialect, value)
+        result: ColumnElement[Any] = column == value
         return result
 
     def fits(self, value: Any) -> bool:
@@ -130,6 +138,7 @@ class ColumnPart:
 class ExpressionPart:
     """An SQL expression over columns, as in ``Index("ix", func.lower(email), unique=True)``."""
 
+    plain_type: type | None = None
     nullable = True  # coalesce(parent_id, 0) has a value where its column has none
 
     def __init__(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Sequence
+from functools import cached_property
+from typing import Any, ContextManager, Sequence
 
 from sqlalchemy import Column, and_, func, inspect, literal, select
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper, Session, joinedload, lazyload, with_polymorphic
 from sqlalchemy.sql.elements import ClauseElement, ColumnClause, ColumnElement, TextClause
 from sqlalchemy.sql.visitors import iterate
@@ -38,44 +40,36 @@ class Queries:
         self.mapper = mapper
         self.where = where
         self.lazy = lazy
-        self.dialect = session.get_bind(mapper).dialect
 
-    @contextlib.contextmanager
-    def pending_kept(self) -> Iterator[None]:
+    @cached_property
+    def dialect(self) -> Dialect:
+        """The dialect of the database that has the model's rows."""
+        dialect: Dialect = self.session.get_bind(self.mapper).dialect
+        return dialect
+
+    def pending_kept(self) -> ContextManager[Any]:
         """For the block, what is pending stays so; flushed before, unless the factory is lazy."""
         if not self.lazy and self.session.autoflush:
             flush_unfinished(self.session)
-        with self.session.no_autoflush:
-            yield
+        return self.session.no_autoflush
 
     def rows(
         self, key: Key, values: Values, *, locking: bool = False
     ) -> list[tuple[Any, Sequence[Any]]]:
         """Return the rows that have the key: each an object, and what its columns really hold."""
-        statement = self._selecting(key, self._criterion(key, values), locking=locking)
-        if locking and selects_from_tables(self.mapper):
-            owner = owner_of(self.mapper, key)
-            statement = statement.with_for_update(read=True, of=owner.local_table)
-            statement = statement.execution_options(populate_existing=True)
-        elif not key.unique:
-            statement = statement.limit(2)
+        statement, parameters = self._select(key, values, locking)
         with self._guarded(key, values):
-            return self._objects(statement)
+            return self._objects(statement, parameters)
 
-    def rows_of_any(
-        self, key: Key, many: Sequence[Values]
-    ) -> Iterator[tuple[Any, Sequence[Any]]]:
+    def rows_of_any(self, key: Key, many: Sequence[Values]) -> Iterator[tuple[Any, Sequence[Any]]]:
         """Yield the rows that have one of the keys, as :meth:`rows` returns them.
 
-        It is one SELECT, or as many as the backend's limit of parameters asks for.
+        It is one SELECT, or as many as the backend's limits ask for.
         """
         for criterion in any_of(key, many, self.dialect):
             if self.where is not None:
                 criterion = and_(criterion, self.where)
-            statement = self._selecting(key, criterion)
-            if not key.unique:  # nothing bounds them
-                statement = statement.limit(2 * len(many) + 1)
-            yield from self._objects(statement)
+            yield from self._objects(self._built(key, criterion, most=2 * len(many) + 1))
 
     def count(self, key: Key, values: Values) -> int:
         """Return how many rows have the key."""
@@ -113,20 +107,41 @@ class Queries:
         asked = substitute(criterion, row, self.dialect.name)
         return self._answers(select(literal(1)).where(asked))
 
-    def _selecting(
-        self, key: Key, criterion: ColumnElement[Any], *, locking: bool = False
+    def _select(self, key: Key, values: Values, locking: bool) -> tuple[Any, dict[str, Any]]:
+        """Return the SELECT for :meth:`rows` with its parameters.
+
+        To build one, and SQLAlchemy's key to its compiled form, costs about what it takes to run
+        it; so it is kept with the key where it serves other values, too.
+        """
+        parameters = None if locking or self.where is not None else key.parameters(values)
+        if parameters is None:
+            return self._built(key, self._criterion(key, values), locking=locking), {}
+        if key.select is None:
+            key.select = self._built(key, key.parametrised())
+        return key.select, parameters
+
+    def _built(
+        self, key: Key, criterion: ColumnElement[Any], *, locking: bool = False, most: int = 2
     ) -> Any:
-        """Return the SELECT of objects, each with what its row holds in the key's columns."""
         owner = owner_of(self.mapper, key)
         entity: Any = self.mapper.class_
         if owner is not self.mapper:
             entity = with_polymorphic(owner, [self.mapper.class_])
         read = [adapted(self.mapper, column.column) for column in key.columns]
         statement = self._narrowed(select(entity, *read), criterion)
-        return statement.options(*_load_options(self.mapper, entity, owner, locking))
+        statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
+        if locking and selects_from_tables(self.mapper):
+            statement = statement.with_for_update(read=True, of=owner.local_table)
+            statement = statement.execution_options(populate_existing=True)
+        elif not key.unique:
+            statement = statement.limit(most)
+        return statement
 
-    def _objects(self, statement: Any) -> list[tuple[Any, Sequence[Any]]]:
-        rows = self.session.execute(statement).unique(lambda row: id(row[0])).all()
+    def _objects(
+        self, statement: Any, parameters: dict[str, Any] | None = None
+    ) -> list[tuple[Any, Sequence[Any]]]:
+        result = self.session.execute(statement, parameters or {})
+        rows = result.unique(lambda row: id(row[0])).all()
         return [(obj, held) for obj, *held in rows]
 
     def _answers(self, statement: Any) -> bool:
@@ -134,18 +149,16 @@ class Queries:
         bind = {"mapper": self.mapper}
         return self.session.execute(statement, bind_arguments=bind).first() is not None
 
-    @contextlib.contextmanager
-    def _guarded(self, key: Key, values: Values) -> Iterator[None]:
+    def _guarded(self, key: Key, values: Values) -> ContextManager[Any]:
         """For the block, a value that is none of the column's costs no more than the block.
 
         PostgreSQL would end the transaction over it.
         """
-        doubtful = any(not part.fits(value) for part, value in zip(key.parts, values))
-        if not doubtful or self.dialect.name != "postgresql":
-            yield
-            return
-        with self.session.connection(bind_arguments={"mapper": self.mapper}).begin_nested():
-            yield
+        if self.dialect.name != "postgresql" or all(
+            part.fits(value) for part, value in zip(key.parts, values)
+        ):
+            return contextlib.nullcontext()
+        return self.session.connection(bind_arguments={"mapper": self.mapper}).begin_nested()
 
     def _narrowed(self, statement: Any, criterion: ColumnElement[Any]) -> Any:
         """Return the SELECT with a criterion on the model's tables, and for their rows alone."""

@@ -37,6 +37,18 @@ def compared(type_: TypeEngine[Any], dialect: str, value: Any) -> Any:
     return value if rounding is None else cast(literal(value, type_), rounding)
 
 
+def plain_type(type_: TypeEngine[Any]) -> type | None:
+    """Return the exact type whose values a column compares with as they are, whatever they are.
+
+    A type of the project's own may look at the value, or be another for each; and ``True`` is no
+    parameter.
+    """
+    own = not type(type_).__module__.startswith("sqlalchemy.")
+    if own or isinstance(type_, (TypeDecorator, Enum)):
+        return None
+    return str if isinstance(type_, String) else int if isinstance(type_, Integer) else None
+
+
 def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ClauseElement:
     """Return the SQL of ``value`` with the type and the collation that a column gives it.
 

@@ -37,6 +37,22 @@ class Book(Base):
     pages = relationship("Page", lazy="joined", innerjoin=True, back_populates="book")
 
 
+class Author(Base):
+    __tablename__ = "author"
+
+    id = Column(Integer, primary_key=True)
+    name = Column(String(20), unique=True)
+    number = Column(Integer, unique=True)
+    letters = relationship("Letter", lazy="subquery")
+
+
+class Letter(Base):
+    __tablename__ = "letter"
+
+    id = Column(Integer, primary_key=True)
+    author_id = Column(Integer, ForeignKey("author.id"))
+
+
 class Page(Base):
     __tablename__ = "page"
 
@@ -152,3 +168,32 @@ def test_locking_read_after_a_refused_insert(session, make_session, parent):
     session.commit()  # MariaDB's snapshot shows neither the row nor its parent
     assert (found.shelf is not None) is parent
     assert rows(Book) == 1
+
+
+@reuse_existing
+class AuthorFactory(BaseFactory):
+    class Meta:
+        model = Author
+
+
+class Text(str):
+    """A text of the project's own kind."""
+
+    __slots__ = ()
+
+
+def test_one_select_for_all_values(session):
+    """What is loaded along with a row is that of this row, whichever was asked for before."""
+    session.add_all(
+        Author(name=name, number=number, letters=[Letter() for _ in range(number)])
+        for number, name in enumerate("012")
+    )
+    session.commit()
+    for name in ["0", "1", Text("2"), "2", "1"]:
+        author = AuthorFactory(name=name)
+        assert (author.name, len(author.letters)) == (name, int(name))
+        session.expunge_all()
+    for number in [2, True, 1, False, "2"]:
+        author = AuthorFactory(number=number)
+        assert author.number == len(author.letters) == int(number)
+        session.expunge_all()
