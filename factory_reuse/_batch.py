@@ -25,7 +25,6 @@ from ._insert import insert_together
 from ._keys import Key
 from ._lookahead import BatchBuilder, Run
 from ._options import ReuseOptions, options_of
-from ._resolve import Questions
 from ._session import flush_unfinished
 from ._values import MISSING
 from .errors import ReuseError

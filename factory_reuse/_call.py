@@ -51,9 +51,11 @@ class _NamedCall:
 
     def undeclared(self) -> Iterator[str]:
         """The names the caller passed that the factory does not know, as the model gets them."""
-        known = {*self._meta.pre_declarations, *self._meta.post_declarations}
-        for name in set(self._roots).difference(known, self._meta.parameters, self._meta.exclude):
-            yield self._new_name(name)
+        meta = self._meta
+        known = meta.pre_declarations, meta.post_declarations, meta.parameters, meta.exclude
+        for name in self._roots:
+            if not any(name in names for names in known):
+                yield self._new_name(name)
 
     def _new_name(self, name: str) -> str:
         renamed: str = self._meta.rename.get(name, name)
@@ -96,9 +98,7 @@ class StepCall(_NamedCall):
         plain = not any(
             enums.SPLITTER in name or is_declaration(value) or not self.has(self._new_name(name))
             for name, value in given.items()
-        ) and not any(
-            is_declaration(self._declared.get(self._source(name))) for name in self._read
-        )
+        ) and not any(is_declaration(self._declared.get(self._source(name))) for name in self._read)
         return given if plain else None
 
     def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
@@ -141,9 +141,7 @@ class StepCall(_NamedCall):
         source = self._source(name)
         step = copy.copy(self._step)
         step.builder = FindBuilder(self._meta, {}, self._step.builder.strategy)
-        return self._declared[source].evaluate_pre(
-            self._stub, step, self._contexts[source]
-        )
+        return self._declared[source].evaluate_pre(self._stub, step, self._contexts[source])
 
 
 class Unknown(Exception):

@@ -35,6 +35,8 @@ class MappedColumn:
     """
 
     __slots__ = (
+        "_names",
+        "_own",
         "attribute",
         "column",
         "direct",
@@ -59,21 +61,23 @@ class MappedColumn:
             for source, target in relationship.synchronize_pairs
             if target is column
         )
-        self.relatives = {
+        self.relatives: dict[str, str] = {
             name: key for key, _ in self.related for name in (key, *_synonyms(mapper, key))
         }
+        self._own = (*self.direct, *self.indirect)
+        self._names = (*self._own, *self.relatives)
 
     def names(self) -> tuple[str, ...]:
         """All names under which a call may give a value for the column."""
-        return (*self.direct, *self.indirect, *self.relatives)
+        return self._names
 
     def available(self, call: Call) -> bool:
         """Whether the value can be known before the INSERT."""
-        return any(call.has(name) for name in self.names()) or self._default() is not MISSING
+        return any(map(call.has, self._names)) or self._default() is not MISSING
 
     def explicit(self, call: Call) -> bool:
         """Whether the caller passed a value for the column."""
-        return any(call.explicit(name) for name in self.names())
+        return any(map(call.explicit, self._names))
 
     def given(self, call: Call) -> Any:
         """Return the value the new row would get, evaluated once; ``MISSING`` if unknown.
@@ -85,7 +89,7 @@ class MappedColumn:
         Raises:
             MismatchError: the caller passed a relationship and another foreign key.
         """
-        direct = _preferred(call, (*self.direct, *self.indirect))
+        direct = _preferred(call, self._own)
         related = _preferred(call, self.relatives)
         value: Any = MISSING
         if related is not None and self.overrides(call) is None:
@@ -196,7 +200,9 @@ class MappedColumn:
     def changed(self, obj: Any) -> bool:
         """Whether the object has a value for the column that is not flushed yet."""
         pending = inspect(obj).committed_state
-        return self.attribute in pending or any(name in pending for name, _ in self.related)
+        return bool(pending) and (
+            self.attribute in pending or any(name in pending for name, _ in self.related)
+        )
 
     def normalised(self, name: str, value: Any, read: Read) -> Any:
         """Return ``value`` as the model would hold it: validators and setters have the last word.
@@ -350,10 +356,7 @@ def _hybrid_element(mapper: Mapper[Any], name: str) -> ClauseElement | None:
 
 def _preferred(call: Call, names: Any) -> str | None:
     """Return the name the caller passed, else the first that the factory gives."""
-    return next(
-        (name for name in names if call.explicit(name)),
-        next((name for name in names if call.has(name)), None),
-    )
+    return next(filter(call.explicit, names), None) or next(filter(call.has, names), None)
 
 
 #: Values of a foreign key that name no parent.

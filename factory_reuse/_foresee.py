@@ -50,10 +50,10 @@ def _rows(meta: Any, calls: Sequence[Any]) -> list[Any]:
             for given, parent in zip(calls, _parents(meta, calls, name))
         ]
     questions = [_question(meta, given) if names else None for given in calls]
-    asked: dict[Key, list[Any]] = {}
+    asked: dict[Key, tuple[Lookup, list[Any]]] = {}
     for lookup, key, values in filter(None, questions):
-        asked.setdefault(key, []).append(values)
-    for key, many in asked.items():
+        asked.setdefault(key, (lookup, []))[1].append(values)
+    for key, (lookup, many) in asked.items():
         lookup.foresee(key, many)
     return [question and question[0].peek(*question[1:]) for question in questions]
 
@@ -96,4 +96,6 @@ _ONE_UP: Final = 2
 
 
 def _without(given: Given, name: str) -> dict[str, Any]:
-    return {field: value for field, value in given.items() if DeclarationSet.split(field)[0] != name}
+    return {
+        field: value for field, value in given.items() if DeclarationSet.split(field)[0] != name
+    }

@@ -8,6 +8,7 @@ SubFactories go through the same loop, under any parent.
 
 from __future__ import annotations
 
+import collections
 from typing import Any, Final, Iterator
 
 from factory import enums
@@ -96,8 +97,11 @@ class GatedDeclarations(DeclarationSet):
     def __getattr__(self, name: str) -> Any:
         if name not in ("declarations", "contexts"):
             raise AttributeError(name)
-        super().__init__(self._own.as_dict())
-        super().update(self._passed)
+        # Not by `as_dict()` and `update()`, which join and split each name.
+        own = self._own
+        self.declarations = {**own.declarations, **self._passed}
+        contexts = {root: dict(context) for root, context in list(own.contexts.items())}
+        self.contexts = collections.defaultdict(dict, contexts)
         return self.__dict__[name]
 
     def update(self, values: Any) -> None:

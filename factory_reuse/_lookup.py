@@ -86,7 +86,7 @@ class Lookup:
         self._remember(self._token(key, values), key, obj)
         return Found(obj, source, key)
 
-    def known(self, key: Key, values: tuple[Any, ...]) -> Found | None | Missing:
+    def known(self, key: Key, values: tuple[Any, ...]) -> Found | Missing | None:
         """Return what :meth:`find` would, if no query is needed; ``MISSING`` if one is."""
         token = self._token(key, values)
         # Nothing keeps an unflushed second row out of a key that the database does not enforce.
@@ -183,6 +183,8 @@ class Lookup:
         return [obj for obj in self._unflushed(key) if self._has(obj, key, values)]
 
     def _unflushed(self, key: Key) -> Iterator[Any]:
+        if self.session._is_clean():
+            return
         holder = owner_of(self.mapper, key).class_
         tables = {column.column.table for column in key.columns}
 
@@ -230,7 +232,7 @@ class Lookup:
 
     def _superseded(self, obj: Any, key: Key, values: tuple[Any, ...]) -> bool:
         """Whether what the row holds is no longer so in memory: deleted, or given another key."""
-        if obj in self.session.deleted:
+        if self.session._deleted and obj in self.session.deleted:
             return True
         return _changed(obj, key.columns) and not self._has(obj, key, values)
 
@@ -238,17 +240,22 @@ class Lookup:
         """Reload key attributes that the session has outdated values for."""
         if not isinstance(obj, self.mapper.class_):
             return
-        loaded, dialect = inspect(obj).dict, self.queries.dialect
+        loaded = inspect(obj).dict
         outdated = [
             column.attribute
             for column, value in zip(columns, row)
-            if not column.changed(obj)
-            and not same(column.column.type, dialect, loaded.get(column.attribute), value)
+            if loaded.get(column.attribute) is not value
+            and not column.changed(obj)
+            and not same(
+                column.column.type, self.queries.dialect, loaded.get(column.attribute), value
+            )
         ]
         if outdated:
             self.session.refresh(obj, outdated)
 
     def _only(self, found: list[Any], key: Key, values: tuple[Any, ...]) -> Any:
+        if len(found) == 1 and isinstance(found[0], self.mapper.class_):
+            return found[0]
         shown = key.shown(values)
         if len(found) > 1:
             count = self.queries.count(key, values) + sum(inspect(obj).pending for obj in found)
@@ -260,19 +267,16 @@ class Lookup:
                 values=shown,
                 count=count,
             )
-        obj = found[0]
-        if not isinstance(obj, self.mapper.class_):
-            sibling = type(obj).__name__
-            raise MismatchError(
-                f"{self.factory}: the row with {_show(shown)} is a {sibling}, not a "
-                f"{self._model}; both share the table {str(self.mapper.base_mapper.local_table)!r} "
-                "and its unique key. Use another value, or the factory of the other class.",
-                factory=self.factory,
-                model=self._model,
-                values=shown,
-                instance=obj,
-            )
-        return obj
+        sibling = type(found[0]).__name__
+        raise MismatchError(
+            f"{self.factory}: the row with {_show(shown)} is a {sibling}, not a "
+            f"{self._model}; both share the table {str(self.mapper.base_mapper.local_table)!r} "
+            "and its unique key. Use another value, or the factory of the other class.",
+            factory=self.factory,
+            model=self._model,
+            values=shown,
+            instance=found[0],
+        )
 
     def _where_columns(self) -> tuple[MappedColumn, ...] | None:
         """Return the columns that ``where`` reads, or ``None`` when its truth may change without.

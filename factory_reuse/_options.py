@@ -15,7 +15,7 @@ from . import _scope
 from ._arguments import check_arguments, has_stock
 from ._builders import FindBuilder
 from ._cache import Entry
-from ._call import Unknown, PlainCall, StepCall
+from ._call import PlainCall, StepCall, Unknown
 from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
 from ._lookahead import GATE, SKIPPED, Recalled, Run, depth_of, run_of
@@ -56,7 +56,9 @@ class ReuseOptions(DeclaredOptions):
                 )
             if run.found is None:
                 return obj
-        self._settle(run.call, run.decision, run.found, read_only=isinstance(step.builder, FindBuilder))
+        self._settle(
+            run.call, run.decision, run.found, read_only=isinstance(step.builder, FindBuilder)
+        )
         return run.found.obj
 
     def make(self, step: BuildStep, args: Any, kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from typing import Any, ContextManager, Sequence
+from typing import Any, ContextManager, Iterator, Sequence
 
 from sqlalchemy import Column, and_, func, inspect, literal, select
 from sqlalchemy.engine import Dialect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import (
     Any,
     Callable,
@@ -29,7 +30,6 @@ from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
 from ._values import MISSING, Call, NoParent, freeze
 from .errors import ReuseError
-
 
 Ask = Callable[[Key, Tuple[Any, ...]], Optional[Found]]
 
@@ -75,6 +75,11 @@ class Plan:
     def defers(self) -> bool:
         """Whether the flush of a new object may wait for that of others."""
         return self.lazy or self.savepoint
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names under which a call may give a part of any key."""
+        return frozenset().union(*(key.names for key in self.keys))
 
 
 @final
@@ -206,6 +211,8 @@ class Decision:
         if policy.refresh and not inspect(found.obj).pending:
             self._refresh(found.obj)
         contradictions, others = self._differences(found)
+        if not contradictions and not others:
+            return True
         settle(
             found.obj,
             contradictions,
@@ -215,7 +222,7 @@ class Decision:
             key=found.key.described(found.obj),
             update=lambda differing: self._update(found.obj, differing),
         )
-        return not contradictions and not others
+        return False
 
     def depends_on(self, found: Found, passed: Iterable[str]) -> list[MappedColumn] | None:
         """Return the columns of the row on which the same call's answer depends.
@@ -264,7 +271,7 @@ class Decision:
 
     def _differences(self, found: Found) -> tuple[list[Difference], list[Difference]]:
         """Return the passed values that the row contradicts: those of other keys, and the rest."""
-        names = frozenset().union(*(key.names for key in self.plan.keys))
+        names = self.plan.names
         # What the lookup has compared already is left out. Of a row that refused the INSERT, it was
         # the instance's value, and a SubFactory may have outdone a passed foreign key.
         outdone = found.key.foreign if found.source == "race" else frozenset()
@@ -273,9 +280,7 @@ class Decision:
         if not passed:
             return [], []
         dialect = self.session.get_bind(self.plan.mapper).dialect
-        with (
-            self.lookup.queries.pending_kept()
-        ):  # a relationship loaded for comparison would flush
+        with self.lookup.queries.pending_kept():  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
         of_other_keys = (names - found.key.names) | outdone
         contradictions, others = [], []
