@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Iterator
 
 from sqlalchemy.orm import Session
@@ -105,7 +105,7 @@ def recording() -> Iterator[list[Outcome]]:
 @contextlib.contextmanager
 def within(**changes: Any) -> Iterator[None]:
     """For the block, the scope is the present one with these attributes changed."""
-    token = _scope.set(replace(_scope.get(), **changes))
+    token = _scope.set(Scope(**{**vars(_scope.get()), **changes}))
     try:
         yield
     finally:

@@ -97,9 +97,8 @@ def flush_unfinished(session: Session) -> None:
     Where a pending object refers to one that only the call will add, SQLAlchemy warns that it is
     not in the session. It will be, at the next flush.
     """
-    if session._flushing:
-        return  # the call comes from a listener
-    if not (session.new or session.deleted or session.identity_map.check_modified()):
+    # The call may come from a listener. `session.new` and the like would make a set each time.
+    if session._flushing or session._is_clean():
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Object of type .* not in session", SAWarning)
@@ -114,6 +113,9 @@ def unheard(session: Session) -> Iterator[None]:
     or to send what is committed; and ours commits nothing.
     """
     heard: Any = session.dispatch
+    if not heard.before_commit and not heard.after_commit:
+        yield
+        return
     session.__dict__["dispatch"] = _Unheard(heard)
     try:
         yield

@@ -161,7 +161,7 @@ def freeze(value: Any) -> Hashable | None:
     if isinstance(value, enum.Enum):
         return (kind, value.name)
     if kind is tuple:
-        parts = tuple(freeze(part) for part in value)
+        parts = tuple([freeze(part) for part in value])
         return None if None in parts else (kind, parts)
     return None
 
