@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from typing import Any, Callable, Final, Iterable, Iterator, Mapping, Sequence, TypeVar
 
-from factory import enums
 from factory.base import BaseFactory
 from sqlalchemy import Table, event
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
@@ -16,14 +15,15 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from . import _scope
-from ._ahead import Mark, mark_of
+from ._ahead import Mark
 from ._arguments import comes_in_as_usual
 from ._cache import session_cache
-from ._call import PlainCall, StepCall, Unknown, is_subfactory
+from ._call import is_subfactory
+from ._direct import DirectCall
 from ._foresee import foresee_parents
 from ._insert import insert_together
 from ._keys import Key
-from ._lookahead import BatchBuilder, Run
+from ._lookup import Foreseen
 from ._options import ReuseOptions, options_of
 from ._session import flush_unfinished
 from ._values import MISSING
@@ -136,6 +136,7 @@ class _Chunk:
         self._ahead = session_cache(session).ahead
         self._rows = [_Row(meta, given, index) for index, given in enumerate(rows)]
         self._current = 0  # the row whose declarations are being evaluated
+        self._lookup: Any = None  # one for all calls
         self._asking = self._inserting = False
         self._outer = session.get_nested_transaction()
         self._defers = meta.goes_together and meta.plan(mapper, session).defers
@@ -162,12 +163,17 @@ class _Chunk:
         asking = self._each(rows, _Row.recall)
         self._foresee_parents(asking, self._meta.key_names())
         while asking:
-            asking = self._each(asking, _Row.next_question)
-            missing += [row for row in asking if row.question is None]
-            asking = [row for row in asking if row.question is not None]
+            asking = self._each(asking, self._have_asked)
+            missing += [row for row in asking if row.call.question is None]
+            asking = [row for row in asking if row.call.question is not None]
             self._foresee(asking)
             asking = self._each(asking, self._answer)
         return sorted((row for row in missing if row.open), key=lambda row: row.index)
+
+    def _have_asked(self, row: _Row) -> None:
+        row.call.ask(self._lookup)
+        if row.call.decision is not None:
+            self._lookup = row.call.decision.lookup
 
     def _each(self, rows: Iterable[_Row], do: Callable[[_Row], None]) -> list[_Row]:
         """Do something for each row, until one fails; return those still open."""
@@ -182,40 +188,44 @@ class _Chunk:
         return [row for row in rows if row.open]
 
     def _foresee(self, asking: Sequence[_Row]) -> None:
+        """Find out what is known of the rows' questions, with one SELECT a key."""
         by_key: dict[Key, list[_Row]] = {}
         for row in asking:
-            by_key.setdefault(row.question[0], []).append(row)
+            by_key.setdefault(row.call.question[0], []).append(row)
         self._asking = True
         try:
             for key, rows in by_key.items():
-                rows[0].decision.lookup.foresee(key, [row.question[1] for row in rows])
+                known = self._lookup.foresee(key, [row.call.question[1] for row in rows])
+                for row, foreseen in zip(rows, known):
+                    row.foreseen = foreseen
         finally:
             self._asking = False
 
     def _answer(self, row: _Row) -> None:
         """Take a question for answered, if nobody has the key; else leave the row to its turn."""
-        key, values = row.question
-        mark = mark_of(key, values)
-        claimant = self._ahead.claimant(mark)
-        if claimant is not None and claimant.index < row.index:
-            row.follow()
-        elif claimant is None and not row.decision.lookup.lacks(key, values):
+        foreseen = row.foreseen
+        if foreseen is None or foreseen.there:
             row.open = False
-        else:
-            row.question = None
-            if self._defers:
-                self._ahead.claim(mark, row)
-                row.marks.append(mark)
+            return
+        claimant = self._ahead.claimant(foreseen.mark)
+        if claimant is not None and claimant.index < row.index:
+            row.call.begin_again()  # what was evaluated may depend on the row before
+            row.open = False
+            return
+        if self._defers:
+            self._ahead.claim(foreseen.mark, row)
+            row.marks.append(foreseen.mark)
+        row.call.answer(None)
 
     def _with_parents(self, missing: Sequence[_Row]) -> list[_Row]:
         """Make the rows' parents; return the rows whose keys still nobody has or claims before."""
         declared = self._meta.pre_declarations.declarations
         self._foresee_parents(missing, [name for name in declared if is_subfactory(declared[name])])
-        made = self._each(missing, _Row.make_parents)
+        made = self._each(missing, lambda row: row.call.make_parents())
         return [row for row in made if all(self._ahead.claimant(m) is row for m in row.marks)]
 
     def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> None:
-        foresee_parents(self._meta, [row.given for row in rows], names)
+        foresee_parents(self._meta, [row.call.given for row in rows], names)
 
     def _insert(self, rows: Sequence[_Row]) -> None:
         """Make the rows' objects, and flush them unless the factory is lazy."""
@@ -223,19 +233,20 @@ class _Chunk:
             return
         for mark in (mark for row in rows for mark in row.marks):
             self._ahead.release(mark)
-        plan = rows[0].decision.plan
+        plan = rows[0].call.decision.plan
         if plan.lazy:
-            self._each(rows, _Row.make)
+            self._each(rows, lambda row: row.call.make())
         elif self._insert_together(rows) and plan.commit:
             self._session.commit()
         for row in rows:
-            row.remember()
+            if row.call.obj is not MISSING:
+                row.call.decision.remember(row.call.obj)
 
     def _insert_together(self, rows: Sequence[_Row]) -> bool:
         def make() -> None:
             for row in rows:
                 self._current = row.index
-                row.make()
+                row.call.make()
 
         self._inserting = True
         try:
@@ -243,7 +254,7 @@ class _Chunk:
         finally:
             self._inserting = False
         for row in rows if not done else ():
-            row.obj = MISSING
+            row.call.obj = MISSING
         return done
 
     def _on_statement(self, execution: ORMExecuteState) -> None:
@@ -278,83 +289,32 @@ def _listening(session: Session, listener: Any) -> Iterator[None]:
 
 @final
 class _Row:
-    """One call of a chunk, as far as it has got."""
+    """One call of a chunk.
 
-    # What is there of them depends on how far that is.
-    decision: Any = None
-    question: Any = None
+    Attributes:
+        open: whether it is still to be done in advance what can be.
+        foreseen: what is known of its question.
+        repeated: whether an earlier call may answer it.
+        marks: those of the keys that it is going to insert.
+    """
 
     def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
-        self._meta = meta
-        self._builder: BatchBuilder | None = None
-        self._questions: Any = None
-        self._sequence: int = meta.next_sequence() if "__sequence" not in given else -1
-        self.given = given
+        self.call = DirectCall(meta, given)
         self.index = index
-        #: Whether it is still to be done in advance what can be.
         self.open = True
+        self.repeated = False
+        self.foreseen: Foreseen | None = None
         self.marks: list[Mark] = []
-        self.obj: Any = MISSING
 
     def recall(self) -> None:
         """Leave it to its turn, if it is a repeated call."""
-        self.open = not self._meta.recalls(self.given)
-
-    def next_question(self) -> None:
-        """Ask for the next key, evaluating its fields; none is left where ``question`` is none."""
-        if self.question is not None:
-            return
-        try:
-            if self._questions is None:
-                self._decide(PlainCall(self._meta, self.given))
-            self.question = next(self._questions, None)
-        except Unknown:
-            self._decide(self._begun().call)
-            self.question = next(self._questions, None)
-
-    def _decide(self, call: PlainCall | StepCall) -> None:
-        self.decision = self._meta.decision(call)
-        self._questions = iter(()) if self.decision is None else self.decision.questions()
-
-    def follow(self) -> None:
-        """Leave it to its turn, and evaluate anew what may depend on the rows before."""
-        self._builder = None
-        self.open = False
-
-    def make_parents(self) -> None:
-        """Run the SubFactories."""
-        self._begun().make_parents()
-
-    def make(self) -> None:
-        """Make the object of a call that finds none; whoever calls sees to the flush."""
-        builder = self._begun()
-        args, kwargs = builder.arguments(Run(self.decision.call, self.decision, None))
-        with _scope.within(together=self._meta):
-            self.obj = self._meta.make(builder.step, args, kwargs)
-
-    def remember(self) -> None:
-        """Let the object made answer its keys."""
-        if self.obj is not MISSING:
-            self.decision.remember(self.obj)
+        self.repeated = self.call.meta.recalls(self.call.given)
+        self.open = not self.repeated
 
     def finish(self) -> Any:
         """Return the object, at the row's turn."""
-        if self.obj is MISSING:
-            known = self._meta.answer_known(self.given)
-            if known is not None:
-                return known
-            builder = self._begun()
-            args, kwargs = builder.arguments(self._meta.look_ahead(builder.call))
-            self.obj = self._meta.instantiate(builder.step, args, kwargs)
-        self._begun().finish(self.obj)
-        return self.obj
-
-    def _begun(self) -> BatchBuilder:
-        if self._builder is None:
-            builder = BatchBuilder(self._meta, dict(self.given), enums.CREATE_STRATEGY)
-            builder.begin(self._sequence)
-            self._builder = builder
-        return self._builder
+        found = self.call.meta.answer(self.call.given) if self.repeated else None
+        return self.call.object() if found is None else found
 
 
 def _at(index: int, error: Exception) -> ReuseError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Collection, Container, Iterator, Mapping
+from typing import Any, Callable, Collection, Container, Hashable, Iterator, Mapping
 
 from factory import enums
 from factory.builder import BuildStep, DeclarationSet, Resolver
@@ -45,6 +45,9 @@ class _NamedCall:
     def explicit(self, name: str) -> bool:
         return self._source(name) in self._roots and self.has(name)
 
+    def makes(self, name: str) -> bool:
+        return is_subfactory(self._declared[self._source(name)])
+
     def passes(self, name: str) -> bool:
         """Whether the caller passed a value to a declaration of this name, of any kind."""
         return name in self._roots
@@ -82,15 +85,16 @@ class StepCall(_NamedCall):
         roots = {DeclarationSet.split(name)[0] for name in self._given}
         super().__init__(step.builder.factory_meta, declarations.declarations, roots)
 
+    @property
+    def shape(self) -> Hashable:
+        return frozenset(self._roots)
+
     def value(self, name: str) -> Any:
         self._read.add(name)
         if self.only_look and self.makes(name):
             return self._parent(name)
         value: Any = getattr(self._stub, self._source(name))
         return MISSING if value is SKIP else value
-
-    def makes(self, name: str) -> bool:
-        return is_subfactory(self._declared[self._source(name)])
 
     def plain(self) -> dict[str, Any] | None:
         """Return what was passed, if that and constants of the factory are all that counted."""
@@ -145,37 +149,45 @@ class StepCall(_NamedCall):
 
 
 class Unknown(Exception):
-    """More is needed to tell: an evaluation, or a query."""
+    """The call cannot tell without an evaluation, which it must not make."""
 
 
 @final
 class PlainCall(_NamedCall):
-    """What a call gives that passes plain values, as long as nothing is to be evaluated.
+    """What a call gives that passes plain values; its build step begins when one is needed.
 
-    The same as its :class:`StepCall` would give, without a build step.
+    It gives the same as the :class:`StepCall` of that step.
+
+    Args:
+        begin: begins the step, and returns its call.
 
     Raises:
-        Unknown: the call passes other values than plain ones, or is asked for one.
+        Unknown: the call passes other values than plain ones.
     """
 
-    def __init__(self, meta: Any, given: Mapping[str, Any]) -> None:
+    def __init__(self, meta: Any, given: Mapping[str, Any], begin: Callable[[], StepCall]) -> None:
         self._own: Mapping[str, Any] = meta.pre_declarations.declarations
         self._given = given
+        self._begin = begin
+        self._begun: StepCall | None = None
         super().__init__(meta, {**self._own, **given}, given.keys())
         if not all(map(self._is_plain, given, given.values())):
             raise Unknown
 
+    @property
+    def shape(self) -> Hashable:
+        return tuple(self._given)
+
     def value(self, name: str) -> Any:
         value = self._declared[self._source(name)]
         if is_declaration(value):
-            raise Unknown
+            return self._step().value(name)
         return value
 
-    def makes(self, name: str) -> bool:
-        return is_subfactory(self._declared[self._source(name)])
-
     def plain(self) -> Mapping[str, Any] | None:
-        """As of a :class:`StepCall`; only plain values were read."""
+        """As of a :class:`StepCall`."""
+        if self._begun is not None:
+            return self._begun.plain()
         return self._given if all(self.has(self._new_name(name)) for name in self._given) else None
 
     def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
@@ -183,6 +195,12 @@ class PlainCall(_NamedCall):
             name = self._new_name(given)
             if self.has(name):
                 yield Passed((name,), value)
+
+    def _step(self) -> StepCall:
+        if self._begun is None:
+            self._begun = self._begin()
+        self._begun.only_look = self.only_look
+        return self._begun
 
     def _is_plain(self, name: str, value: Any) -> bool:
         return not (

@@ -10,8 +10,10 @@ from factory.alchemy import SQLAlchemyModelFactory
 from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
 from typing_extensions import Literal
 
+from . import _scope
 from ._batch import create_batch
 from ._builders import OffBuilder
+from ._direct import DirectCall
 from ._options import ReuseOptions, reuse_options_class
 from .errors import ReuseError
 
@@ -241,14 +243,17 @@ def _generate(factory: Any) -> Any:
 
     def generate(cls: Any, strategy: str, params: dict[str, Any]) -> Any:
         meta = cls._meta
-        if isinstance(meta, ReuseOptions):
-            found = meta.answer(strategy, params)
-            if found is not None:
-                return found
-            if strategy != enums.CREATE_STRATEGY and not meta.abstract:
-                builder: Any = OffBuilder(meta, params, strategy)
-                return builder.build()
-        return super(factory, cls)._generate(strategy, params)
+        if not isinstance(meta, ReuseOptions) or meta.abstract:
+            return super(factory, cls)._generate(strategy, params)
+        if strategy != enums.CREATE_STRATEGY:
+            return OffBuilder(meta, params, strategy).build()
+        if not meta.reuse or _scope.current().off:
+            return super(factory, cls)._generate(strategy, params)
+        found = meta.answer(params)
+        if found is None:
+            return DirectCall(meta, params).object()
+        meta.next_sequence()
+        return found
 
     return generate
 

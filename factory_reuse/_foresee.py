@@ -61,12 +61,16 @@ def _rows(meta: Any, calls: Sequence[Any]) -> list[Any]:
 def _question(meta: ReuseOptions, given: Given) -> tuple[Lookup, Key, Any] | None:
     """Return what the call will ask for first."""
     try:
-        decision = meta.decision(PlainCall(meta, given))
+        decision = meta.decision(PlainCall(meta, given, _refuse))
         if decision is not None:
             return (decision.lookup, *next(decision.questions()))
     except (Unknown, StopIteration, ReuseError):  # the call itself will say what is wrong
         pass
     return None
+
+
+def _refuse() -> Any:
+    raise Unknown
 
 
 def _passed_on(meta: ReuseOptions, given: Given, name: str) -> Given | None:

@@ -17,14 +17,12 @@ from factory.builder import (
     DeclarationSet,
     DeclarationWithContext,
     Resolver,
-    StepBuilder,
-    parse_declarations,
 )
 from typing_extensions import final
 
 from . import _scope
 from ._builders import FindBuilder
-from ._call import PlainCall, StepCall, is_subfactory
+from ._call import StepCall
 from ._lookup import Found
 from ._resolve import Decision
 from ._values import NoParent
@@ -40,16 +38,15 @@ SKIPPED: Final = object()
 class Run:
     """One call of a reuse-enabled factory: its decision, and what it led to."""
 
-    __slots__ = ("call", "decision", "found")
+    __slots__ = ("decision", "found")
 
-    def __init__(self, call: StepCall | PlainCall, decision: Decision, found: Found | None) -> None:
-        self.call = call
+    def __init__(self, decision: Decision, found: Found | None) -> None:
         self.decision = decision
         self.found = found
 
     def close(self) -> None:
         """Let go of the row. A build step is a reference cycle, and would keep it until a gc."""
-        del self.call, self.decision, self.found
+        del self.decision, self.found
 
 
 @final
@@ -200,56 +197,3 @@ def depth_of(step: BuildStep) -> int:
         step = step.parent_step
         depth += 1
     return depth
-
-
-@final
-class BatchBuilder(StepBuilder):
-    """A build in parts, for calls that share a SELECT and a flush."""
-
-    def begin(self, sequence: int) -> None:
-        """Make the build step; nothing is evaluated."""
-        meta = self.factory_meta
-        self._pre, self._post = parse_declarations(
-            self.extras, base_pre=meta.pre_declarations, base_post=meta.post_declarations
-        )
-        if self.force_init_sequence is not None:
-            sequence = self.force_init_sequence
-        self.step = BuildStep(builder=self, sequence=sequence)
-        self.step.stub = Resolver(self._pre, self.step, sequence)
-
-    @property
-    def call(self) -> StepCall:
-        """What the step gives."""
-        return StepCall(self.step, self.step.stub, self._pre)
-
-    def make_parents(self) -> None:
-        """Evaluate the SubFactories."""
-        for name in self._pre.own_names():
-            if is_subfactory(self._pre.declarations[name]):
-                getattr(self.step.stub, name)
-
-    def arguments(self, run: Run | None) -> tuple[Any, dict[str, Any]]:
-        """Return what the model gets, the rest evaluated unless the run has found a row."""
-        self.step.attributes = {GATE: run}
-        for name in self._pre.own_names() if run is None or run.found is None else ():
-            self.step.attributes[name] = getattr(self.step.stub, name)
-        arguments: tuple[Any, dict[str, Any]] = self.factory_meta.prepare_arguments(
-            self.step.attributes
-        )
-        return arguments
-
-    def finish(self, instance: Any) -> None:
-        """Run the post-generation declarations."""
-        results = {}
-        for name in self._post.sorted():
-            declared = self._post[name]
-            results[name] = declared.declaration.evaluate_post(
-                instance=instance, step=self.step, overrides=declared.context
-            )
-        self.factory_meta.use_postgeneration_results(
-            instance=instance, step=self.step, results=results
-        )
-
-    def recurse(self, factory_meta: Any, extras: dict[str, Any]) -> StepBuilder:
-        """Build a SubFactory's object in one go."""
-        return StepBuilder(factory_meta, extras, strategy=self.strategy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Hashable, Iterable, Iterator, Sequence
+from typing import Any, Hashable, Iterator, NamedTuple, Sequence
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session
@@ -13,7 +13,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
-from ._ahead import mark_of, marks_of
+from ._ahead import Mark, mark_of, marks_of
 from ._cache import Entry, session_cache, would_flush
 from ._columns import MappedColumn, mapped_column
 from ._keys import Key
@@ -33,6 +33,18 @@ class Found:
     obj: Any
     source: Source
     key: Key
+
+
+@final
+class Foreseen(NamedTuple):
+    """What is known of a key in advance.
+
+    Attributes:
+        there: whether a row has it; if not, none does.
+    """
+
+    mark: Mark
+    there: bool
 
 
 @final
@@ -99,60 +111,82 @@ class Lookup:
             return Found(entry.obj, source, key)
         return None if self._cache.ahead.has_no(token) else MISSING
 
-    def lacks(self, key: Key, values: tuple[Any, ...]) -> bool:
-        """Whether it is known that no row has the key."""
-        return self.peek(key, values) is None and self.known(key, values) is None
-
     def peek(self, key: Key, values: tuple[Any, ...]) -> Any | None:
         """Return the object that the cache has for the key, without its counting as an answer."""
         token = self._token(key, values)
         entry = None if token is None else self._cache.get(self.session, token)
         return None if entry is None else entry.obj
 
-    def foresee(self, key: Key, asked: Iterable[tuple[Any, ...]]) -> None:
+    def foresee(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen | None]:
         """Look many keys up with one SELECT, so that :meth:`find` needs none for each of them.
 
         What is there goes into the cache; what is surely not there is noted as absent. All else is
         left to :meth:`find`: unflushed objects, a key that two rows have, texts that only the
         database can tell equal, and values that have no token.
+
+        Returns:
+            What is known of each now; ``None``, if it must be left to :meth:`find`.
         """
         self._flush_changes()
-        tokens = {self._token(key, values): values for values in asked if key.fits(values)}
-        tokens.pop(None, None)
-        wanted = {
-            token: mark_of(key, values)
-            for token, values in tokens.items()
-            if self._cache.get(self.session, token) is None and not self._cache.ahead.has_no(token)
-        }
-        if not wanted:
-            return
+        tokens = [self._token(key, values) if key.fits(values) else None for values in asked]
+        known: dict[Hashable, Foreseen] = {}
+        wanted: dict[Hashable, tuple[Any, ...]] = {}
+        for token, values in zip(tokens, asked):
+            if token is None or token in known:
+                continue
+            there = self._cache.get(self.session, token) is not None
+            known[token] = Foreseen(mark_of(key, values), there)
+            if not there and not self._cache.ahead.has_no(token):
+                wanted[token] = values
+        for token in self._unsettled(key, wanted, known) if wanted else ():
+            del known[token]
+        return [known.get(token) for token in tokens]
+
+    def _unsettled(
+        self,
+        key: Key,
+        wanted: dict[Hashable, tuple[Any, ...]],
+        known: dict[Hashable, Foreseen],
+    ) -> list[Hashable]:
+        """Ask for the wanted keys, and return those that the answer does not settle."""
         found: dict[Hashable, dict[int, Any]] = {}
         explained = True
         with self.queries.pending_kept():
             unflushed = marks_of(key, self._unflushed(key))
             if unflushed is None:
-                return
-            wanted = {token: mark for token, mark in wanted.items() if mark not in unflushed}
-            doubtful, marks = set(), set(wanted.values())
-            saved = [tokens[token] for token in wanted if not any(map(unsaved_in, tokens[token]))]
+                return list(wanted)
+            marks = {known[token].mark for token in wanted}
+            doubtful = set(unflushed)
+            saved = [
+                values
+                for token, values in wanted.items()
+                if known[token].mark not in unflushed and not any(map(unsaved_in, values))
+            ]
             rows = list(self.queries.rows_of_any(key, saved))
             if not key.unique and len(rows) > 2 * len(saved):
-                return  # nothing keeps them few, so that was not all of them
+                return list(wanted)  # nothing keeps them few, so that was not all of them
             for obj, held in rows:
                 values = key.held(held)
-                if values is None or mark_of(key, values) not in marks:
+                mark = None if values is None else mark_of(key, values)
+                if values is None or mark not in marks:
                     explained = False  # equal to something asked for, but to what?
                     continue
-                doubtful.add(mark_of(key, values))
+                doubtful.add(mark)
                 if isinstance(obj, self.mapper.class_) and not self._superseded(obj, key, values):
                     self._freshen(obj, key.columns, held)
                     found.setdefault(self._token(key, values), {})[id(obj)] = obj
-        for token, mark in wanted.items():
-            if len(found.get(token, ())) == 1:
+        unsettled = []
+        for token in wanted:
+            mark = known[token].mark
+            if len(found.get(token, ())) == 1 and mark not in unflushed:
                 (obj,) = found[token].values()
                 self._remember(token, key, obj, source="database")
+                known[token] = Foreseen(mark, True)
             elif explained and mark not in doubtful:
                 self._cache.ahead.note_absent(token, mark)
+            else:
+                unsettled.append(token)
+        return unsettled
 
     def find_locked(self, key: Key, values: tuple[Any, ...]) -> Found | None:
         """Return the row that refused our INSERT, read with a lock.

@@ -15,16 +15,15 @@ from . import _scope
 from ._arguments import check_arguments, has_stock
 from ._builders import FindBuilder
 from ._cache import Entry
-from ._call import PlainCall, StepCall, Unknown
+from ._call import PlainCall, StepCall
 from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
 from ._lookahead import GATE, SKIPPED, Recalled, Run, depth_of, run_of
-from ._lookup import Found
+from ._lookup import Found, Lookup
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
 from ._scope import Scope
 from ._session import real_session
-from ._values import Missing
 from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Outcome, Source
 
@@ -56,9 +55,7 @@ class ReuseOptions(DeclaredOptions):
                 )
             if run.found is None:
                 return obj
-        self._settle(
-            run.call, run.decision, run.found, read_only=isinstance(step.builder, FindBuilder)
-        )
+        self._settle(run.decision, run.found, read_only=isinstance(step.builder, FindBuilder))
         return run.found.obj
 
     def make(self, step: BuildStep, args: Any, kwargs: Any) -> Any:
@@ -80,6 +77,13 @@ class ReuseOptions(DeclaredOptions):
             source: Source = "created" if found is None else found.source
             outcomes.append(Outcome(self.name, key, source, depth_of(step)))
 
+    # What a declaration changes --------------------------------------------------------------
+
+    def settle_options(self, *, declared: bool) -> None:
+        for name in ("reuses_unheard", "goes_together"):
+            self.__dict__.pop(name, None)
+        super().settle_options(declared=declared)
+
     # What the lookahead calls ----------------------------------------------------------------
 
     def looks_up(self, step: BuildStep) -> bool:
@@ -98,10 +102,14 @@ class ReuseOptions(DeclaredOptions):
     def look_ahead(self, call: StepCall) -> Run | None:
         """Return the call's run, with the row if it is there; ``None`` if it is not our concern."""
         decision = self.decision(call)
-        return None if decision is None else Run(call, decision, decision.find())
+        return None if decision is None else Run(decision, decision.find())
 
-    def decision(self, call: StepCall | PlainCall) -> Decision | None:
-        """Return the decision for a call, nothing of it made yet; ``None`` as above."""
+    def decision(self, call: StepCall | PlainCall, lookup: Lookup | None = None) -> Decision | None:
+        """Return the decision for a call, nothing of it made yet; ``None`` as above.
+
+        Args:
+            lookup: that of another call in the same place.
+        """
         mapper = self._mapper()
         if mapper is None:
             return None
@@ -111,7 +119,7 @@ class ReuseOptions(DeclaredOptions):
             if any(key.available(call) for key in self._keys(mapper, "default")):
                 raise
             return None  # nothing to look up by, so the factory's own _create may know where
-        decision = Decision(self.plan(mapper, session), session, call)
+        decision = Decision(self.plan(mapper, session), session, call, lookup)
         if not decision.has_key and self.declared and (self.policy.on is None or self.upgraded):
             raise self._no_key(mapper, session)
         return decision
@@ -144,49 +152,30 @@ class ReuseOptions(DeclaredOptions):
         if isinstance(run, Recalled):
             return False  # what is kept passes no value to it
         when = self.policy.post_generation
-        return when == "always" or (when == "explicit" and run.call.passes(name))
+        return when == "always" or (when == "explicit" and run.decision.call.passes(name))
 
     # What the factory itself calls -----------------------------------------------------------
 
-    def answer(self, strategy: str, given: dict[str, Any]) -> Any | None:
-        """Return the object of a repeated call to create, without a build step."""
+    def answer(self, given: Mapping[str, Any]) -> Any | None:
+        """Return the object of a repeated call to create, without a decision.
+
+        Whoever calls sees to the sequence, which each call takes a number of.
+        """
         scope = _scope.current()
-        if strategy != enums.CREATE_STRATEGY or not self.reuse or scope.off:
-            return None
         entry = self._recalled(given, scope)
-        if entry is None or not self._reuses_unheard:
+        if entry is None or not self.reuses_unheard:
             return None
-        self.next_sequence()
         if scope.outcomes is not None:
             scope.outcomes.append(Outcome(self.name, entry.key.label, "cache", depth=0))
         return entry.obj
 
-    def answer_known(self, given: Mapping[str, Any]) -> Any | None:
-        """Return the object of a call with plain values, if no build step and no query is needed.
-
-        No sequence number is used up.
-        """
-        scope = _scope.current()
-        entry = self._recalled(given, scope)
-        if not self._reuses_unheard:
-            return None
-        found = self._known(given) if entry is None else Found(entry.obj, "cache", entry.key)
-        if found is None:
-            return None
-        if scope.outcomes is not None:
-            scope.outcomes.append(Outcome(self.name, found.key.label, found.source, depth=0))
+    def reused(self, decision: Decision, found: Found) -> Any:
+        """Return the object of a direct call that found one, without a build step."""
+        self._settle(decision, found)
+        outcomes = _scope.current().outcomes
+        if outcomes is not None:
+            outcomes.append(Outcome(self.name, found.key.label, found.source, depth=0))
         return found.obj
-
-    def _known(self, given: Mapping[str, Any]) -> Found | None:
-        try:
-            call = PlainCall(self, given)
-            decision = self.decision(call)
-            found = None if decision is None else decision.find(functools.partial(_known, decision))
-        except Unknown:
-            return None
-        if decision is not None and found is not None:
-            self._settle(call, decision, found)
-        return found
 
     def recalls(self, given: Mapping[str, Any]) -> bool:
         """Whether the call is one that was answered before, and would be so again."""
@@ -226,38 +215,34 @@ class ReuseOptions(DeclaredOptions):
                 return None
         return recall(source, token)
 
-    def _settle(
-        self,
-        call: StepCall | PlainCall,
-        decision: Decision,
-        found: Found,
-        *,
-        read_only: bool = False,
-    ) -> None:
+    def _settle(self, decision: Decision, found: Found, *, read_only: bool = False) -> None:
         """Do what is to be done for a row that was there."""
-        check_arguments(self.factory, decision.plan.mapper, call.undeclared())
+        check_arguments(self.factory, decision.plan.mapper, decision.call.undeclared())
         if decision.settle(found, read_only=read_only):
-            self._keep(call, decision, found)
+            self._keep(decision, found)
 
-    def _keep(self, call: StepCall | PlainCall, decision: Decision, found: Found) -> None:
-        given = call.plain()
+    def _keep(self, decision: Decision, found: Found) -> None:
+        given = decision.call.plain()
         token = None if given is None else token_of(self.identity, given)
-        always = self.policy.post_generation == "always" and bool(
-            self.post_declarations.declarations
-        )
-        if given is None or token is None or always:
+        if given is None or token is None or not self.reuses_unheard:
             return
         columns = decision.depends_on(found, [self.rename.get(name, name) for name in given])
         if columns is not None:
             keep(decision.session, token, given, found.obj, found.key, columns)
 
     @functools.cached_property
-    def _reuses_unheard(self) -> bool:
-        """Whether no code of the project's own runs for a row that is reused."""
+    def reuses_unheard(self) -> bool:
+        """Whether nothing is to be run for a row that is reused and was given plain values."""
         stock: Any = BaseFactory._after_postgeneration
-        return self.factory._after_postgeneration.__func__ is stock.__func__ and self._has_stock(
-            "prepare_arguments", "instantiate", "use_postgeneration_results"
+        return (
+            self.factory._after_postgeneration.__func__ is stock.__func__
+            and self._has_stock("prepare_arguments", "instantiate", "use_postgeneration_results")
+            and not (self.policy.post_generation == "always" and self._has_hooks)
         )
+
+    @property
+    def _has_hooks(self) -> bool:
+        return bool(self.post_declarations.declarations)
 
     def _has_stock(self, *hooks: str) -> bool:
         return all(
@@ -338,13 +323,6 @@ class ReuseOptions(DeclaredOptions):
             factory=self.name,
             model=model,
         )
-
-
-def _known(decision: Decision, key: Key, values: tuple[Any, ...]) -> Found | None:
-    found = decision.lookup.known(key, values)
-    if isinstance(found, Missing):
-        raise Unknown
-    return found
 
 
 def options_of(factory: Any) -> ReuseOptions:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import (
     Any,
     Callable,
     Container,
     Generator,
+    Hashable,
     Iterable,
     Mapping,
     Optional,
@@ -31,8 +32,6 @@ from ._policy import Policy
 from ._values import MISSING, Call, NoParent, freeze
 from .errors import ReuseError
 
-Ask = Callable[[Key, Tuple[Any, ...]], Optional[Found]]
-
 #: What a call asks for, one key after the other; it is sent what was found, and returns its row.
 Questions = Generator[Tuple[Key, Tuple[Any, ...]], Optional[Found], Optional[Found]]
 
@@ -45,6 +44,11 @@ class FactoryCall(Call, Protocol):
     """
 
     only_look: bool
+
+    @property
+    def shape(self) -> Hashable:
+        """What stands for the names that the caller passed."""
+        ...
 
     def passed(self, evaluate: Container[str]) -> Iterable[Passed]:
         """The values the caller passed; declarations among them only for names in ``evaluate``."""
@@ -70,6 +74,25 @@ class Plan:
     savepoint: bool
     commit: bool
     upgraded: tuple[str, ...] = ()
+    _ordered: dict[Hashable, tuple[bool, tuple[Key, ...]]] = field(default_factory=dict)
+
+    def ordered(self, call: FactoryCall) -> tuple[bool, tuple[Key, ...]]:
+        """Return the keys that count for a call, the one with the most passed fields first.
+
+        Returns:
+            Before them, whether the call gives the fields of any key at all.
+        """
+        shape = call.shape
+        if shape not in self._ordered:
+            available = [key for key in self.keys if key.available(call)]
+            counting = [key for key in available if self.counts(key, call)]
+            counting.sort(key=lambda key: -key.explicit(call))
+            self._ordered[shape] = bool(available), tuple(counting)
+        return self._ordered[shape]
+
+    def counts(self, key: Key, call: FactoryCall) -> bool:
+        """Whether ``match`` lets the key count."""
+        return self.policy.match == "any" or key.explicit(call) > 0
 
     @property
     def defers(self) -> bool:
@@ -90,17 +113,17 @@ class Decision:
     :meth:`settle`.
     """
 
-    def __init__(self, plan: Plan, session: Session, call: FactoryCall) -> None:
+    def __init__(
+        self, plan: Plan, session: Session, call: FactoryCall, lookup: Lookup | None = None
+    ) -> None:
         self.plan = plan
         self.session = session
         self.call = call
-        available = [key for key in plan.keys if key.available(call)]
         #: Whether the call gives the fields of any key at all.
-        self.has_key = bool(available)
-        self._keys = self._ordered(available)
+        self.has_key, self._keys = plan.ordered(call)
         self._tried: list[tuple[Key, tuple[Any, ...]]] = []
         self._arguments: Mapping[str, Any] = {}
-        self.lookup = Lookup(
+        self.lookup = lookup or Lookup(
             session,
             plan.mapper,
             where=_expression(plan, call.factory),
@@ -109,23 +132,19 @@ class Decision:
             factory=call.factory,
         )
 
-    def find(self, ask: Ask | None = None) -> Found | None:
+    def find(self) -> Found | None:
         """Return the row that the call means, trying one key after the other.
 
         The key with the most explicitly passed fields goes first, but one that needs a SubFactory
         to run waits for those that need none: where they find a row, no parent is made in vain.
         Only the fields of the keys tried are evaluated.
-
-        Args:
-            ask: answers for one key; by default, where a row may be is looked up.
         """
-        ask = ask or self.lookup.find
         questions = self.questions()
         found: Found | None = None
         try:
             question = next(questions)
             while True:
-                question = questions.send(ask(*question))
+                question = questions.send(self.lookup.find(*question))
         except StopIteration as decided:
             found = decided.value
         return found
@@ -135,7 +154,8 @@ class Decision:
 
         So that many calls can be decided together, their questions asked in one SELECT.
         """
-        waiting = [key for key in self._keys if key.made(self.call)]
+        several = len(self._keys) > 1
+        waiting = [key for key in self._keys if key.made(self.call)] if several else []
         passed_over = None
         for key in sorted(self._keys, key=waiting.__contains__):
             values = self._given(key, only_look=passed_over is not None)
@@ -263,12 +283,6 @@ class Decision:
         if self.plan.commit:
             self.session.commit()
 
-    def _ordered(self, keys: Iterable[Key]) -> list[Key]:
-        return sorted(filter(self._counts, keys), key=lambda key: -key.explicit(self.call))
-
-    def _counts(self, key: Key) -> bool:
-        return self.plan.policy.match == "any" or key.explicit(self.call) > 0
-
     def _differences(self, found: Found) -> tuple[list[Difference], list[Difference]]:
         """Return the passed values that the row contradicts: those of other keys, and the rest."""
         names = self.plan.names
@@ -325,7 +339,9 @@ class Decision:
         tried = {(key, freeze(values)) for key, values in self._tried}
         of_class = [obj for obj in failed if isinstance(obj, self.plan.mapper.class_)]
         ours = max(of_class, key=self._arguments_held, default=None)
-        for key in filter(self._counts, self.plan.keys if ours is not None else ()):
+        for key in self.plan.keys if ours is not None else ():
+            if not self.plan.counts(key, self.call):
+                continue
             values = key.current(ours)
             if values is not None and (key, freeze(values)) not in tried:
                 candidates.append((key, values))

@@ -14,6 +14,7 @@ from factory_reuse import (
     reuse_existing,
     use_session,
 )
+from factory_reuse._direct import DirectCall
 from factory_reuse._options import ReuseOptions
 from shop import (
     Category,
@@ -38,19 +39,24 @@ def _scoped(session):
 
 
 @pytest.fixture
-def builds(monkeypatch):
-    """Collect the factories that build; each test is run without the check of the whole suite."""
+def decided(monkeypatch):
+    """Collect the factories that decide; each test is run without the check of the whole suite."""
     seen = []
-    build = StepBuilder.build
+    build, direct = StepBuilder.build, DirectCall.object
 
-    def record(self, *args, **kwargs):
+    def record_build(self, *args, **kwargs):
         seen.append(self.factory_meta.factory.__name__)
         return build(self, *args, **kwargs)
 
-    # What tests/conftest.py puts in its place builds, in order to compare.
+    def record_direct(self):
+        seen.append(self.meta.factory.__name__)
+        return direct(self)
+
+    # What tests/conftest.py puts in its place decided, in order to compare.
     recalled = vars(ReuseOptions)["_recalled"].__globals__["_recalled"]
     monkeypatch.setattr(ReuseOptions, "_recalled", recalled)
-    monkeypatch.setattr(StepBuilder, "build", record)
+    monkeypatch.setattr(StepBuilder, "build", record_build)
+    monkeypatch.setattr(DirectCall, "object", record_direct)
     return seen
 
 
@@ -61,18 +67,18 @@ def twice(declared, **passed):
     return obj
 
 
-def test_a_repeated_call_builds_nothing(builds, statements):
+def test_a_repeated_call_decided_nothing(decided, statements):
     """The third equal call in a transaction runs no build step, and sends nothing."""
     books = twice(CategoryFactory, name="Books")
-    del builds[:]
+    del decided[:]
     with statements() as seen:
         assert CategoryFactory(name="Books") is books
         assert CategoryFactory.create(name="Books") is books
         assert get_or_create(CategoryFactory, name="Books") == (books, False)
-    assert (builds, seen) == ([], [])
+    assert (decided, seen) == ([], [])
 
 
-def test_a_repeated_sub_factory_evaluates_nothing(builds):
+def test_a_repeated_sub_factory_evaluates_nothing(decided):
     """A SubFactory pays its build step, and looks into no declaration."""
 
     @reuse_existing
@@ -88,7 +94,7 @@ def test_a_repeated_sub_factory_evaluates_nothing(builds):
         )
 
 
-def test_constants_of_the_factory_count_as_passed(builds):
+def test_constants_of_the_factory_count_as_passed(decided):
     """A call that passes nothing is answered too, if the key is a constant."""
 
     @reuse_existing
@@ -96,12 +102,12 @@ def test_constants_of_the_factory_count_as_passed(builds):
         name = "Books"
 
     books = twice(BooksFactory)
-    del builds[:]
+    del decided[:]
     assert BooksFactory() is books
-    assert builds == []
+    assert decided == []
 
 
-def test_a_repeated_call_uses_a_sequence_number(builds):
+def test_a_repeated_call_uses_a_sequence_number(decided):
     """As any call does."""
     twice(CategoryFactory, name="Books")
     CategoryFactory.reset_sequence(10)
@@ -109,7 +115,7 @@ def test_a_repeated_call_uses_a_sequence_number(builds):
     assert CategoryFactory.build().name == "Category 11"
 
 
-def test_a_value_of_another_type_is_another_call(builds):
+def test_a_value_of_another_type_is_another_call(decided):
     """`1 == True == 1.0`, but not to every column."""
 
     class LineFactory(ShopFactory):
@@ -118,11 +124,11 @@ def test_a_value_of_another_type_is_another_call(builds):
 
     lines = reuse_existing(LineFactory)
     line = twice(lines, number=1)
-    del builds[:]
+    del decided[:]
     assert lines(number=1) is line
-    assert builds == []
+    assert decided == []
     assert lines(number=True) is line
-    assert builds == ["LineFactory"]
+    assert decided == ["LineFactory"]
 
 
 NOT_KEPT = {
@@ -134,17 +140,17 @@ NOT_KEPT = {
 
 
 @pytest.mark.parametrize("options", NOT_KEPT.values(), ids=NOT_KEPT)
-def test_what_asks_anew_each_time(options, builds):
+def test_what_asks_anew_each_time(options, decided):
     """Options by which the answer depends on more than the call and the row."""
     declared = reuse_existing(type("AnewFactory", (CategoryFactory,), {}), **options)
     passed = {options.get("on", "name"): "grey"}
     twice(declared, **passed)
-    del builds[:]
+    del decided[:]
     declared(**passed)
-    assert builds == ["AnewFactory"]
+    assert decided == ["AnewFactory"]
 
 
-def test_a_declaration_is_evaluated_each_time(builds):
+def test_a_declaration_is_evaluated_each_time(decided):
     """Of a call that passes one, or whose key is one, nothing is kept."""
     counted = factory.Iterator(["Books", "Books", "Games"])
     assert [CategoryFactory(name=counted).name for _ in range(3)] == ["Books", "Books", "Games"]
@@ -152,7 +158,7 @@ def test_a_declaration_is_evaluated_each_time(builds):
     assert len(set(map(id, passed))) == 1
 
 
-def test_a_value_that_the_row_lost(builds):
+def test_a_value_that_the_row_lost(decided):
     """A value outside of the key is compared as long as it is passed."""
     books = twice(CategoryFactory, name="Books", color="grey")
     assert CategoryFactory(name="Books", color="grey") is books
@@ -161,7 +167,7 @@ def test_a_value_that_the_row_lost(builds):
         CategoryFactory(name="Books", color="grey")
 
 
-def test_a_mismatch_is_told_each_time(builds):
+def test_a_mismatch_is_told_each_time(decided):
     """A call that the row contradicts warns however often it is made."""
     CategoryFactory(name="Books")
     for _ in range(3):
@@ -170,7 +176,7 @@ def test_a_mismatch_is_told_each_time(builds):
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback", "delete", "expunge", "rename", "flush"])
-def test_when_an_answer_is_let_go(end, session, builds):
+def test_when_an_answer_is_let_go(end, session, decided):
     """An answer is kept under the same conditions as a key in the cache."""
     books = twice(CategoryFactory, name="Books")
     if end in ("commit", "rollback"):
@@ -181,14 +187,14 @@ def test_when_an_answer_is_let_go(end, session, builds):
         books.name = "Games"
         if end == "flush":
             session.flush()
-    del builds[:]
+    del decided[:]
     again = CategoryFactory(name="Books")
-    assert builds == ["CategoryFactory"]
+    assert decided == ["CategoryFactory"]
     assert again.name == "Books"
     assert (again is books) == (end == "commit")
 
 
-def test_hooks_of_the_projects_own(builds):
+def test_hooks_of_the_projects_own(decided):
     """Where code of the project's runs for a reused row, it runs each time."""
     ran = []
 
@@ -221,7 +227,7 @@ def test_hooks_of_the_projects_own(builds):
         assert len(ran) == 4
 
 
-def test_new_options_are_another_factory(builds):
+def test_new_options_are_another_factory(decided):
     """What was kept under the options that a factory had is not its answer under new ones."""
 
     class DeclaredFactory(CategoryFactory):
@@ -234,7 +240,7 @@ def test_new_options_are_another_factory(builds):
     assert find(DeclaredFactory, name="Books") is None
 
 
-def test_scopes_hold_for_a_repeated_call(session, make_session, builds):
+def test_scopes_hold_for_a_repeated_call(session, make_session, decided):
     """`no_reuse` and `use_session` hold although the answer is kept."""
     books = twice(CategoryFactory, name="Books")
     session.commit()
@@ -247,7 +253,7 @@ def test_scopes_hold_for_a_repeated_call(session, make_session, builds):
     assert CategoryFactory(name="Books") is books
 
 
-def test_memory_is_built_as_without_reuse(builds):
+def test_memory_is_built_as_without_reuse(decided):
     """`build` and `stub` pass through factory_boy's own options, SubFactories included."""
     product = ProductFactory.build(category__name="Books")
     assert (product.category.name, product in Scoped) == ("Books", False)

@@ -1,0 +1,161 @@
+"""A call that no SubFactory makes: it is decided first, and built only if that is called for."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from factory import enums
+from factory.builder import BuildStep, Resolver, StepBuilder, parse_declarations
+from typing_extensions import final
+
+from . import _scope
+from ._call import PlainCall, StepCall, Unknown, is_subfactory
+from ._lookahead import GATE, Run
+from ._lookup import Found, Lookup
+from ._options import ReuseOptions
+from ._values import MISSING, NoParent
+
+
+@final
+class DirectCall:
+    """A call to create, from its first question to its object.
+
+    Attributes:
+        decision: the decision, once there is one; ``None`` if reuse has no concern in the call.
+        question: the key and values that are asked for now, if any.
+        obj: the object, once it is made.
+    """
+
+    decision: Any = None
+    question: Any = None
+
+    def __init__(self, meta: ReuseOptions, given: Mapping[str, Any]) -> None:
+        self.meta = meta
+        self.given = given
+        self.obj: Any = MISSING
+        self._sequence: int = meta.next_sequence() if "__sequence" not in given else 0
+        self._questions: Any = None
+        self._found: Found | None = None
+        self._builder: DirectBuilder | None = None
+
+    def object(self) -> Any:
+        """Return the object: the row that is there, or a new one."""
+        try:
+            if self.obj is MISSING:
+                found = self._find()
+                if found is not None and self._builder is None and self.meta.reuses_unheard:
+                    return self.meta.reused(self.decision, found)
+                self._build(found)
+            self._begun().finish(self.obj)
+            return self.obj
+        finally:
+            # These refer to each other, and would keep the row until a garbage collection.
+            self.decision = self._questions = self._builder = None
+
+    def _find(self) -> Found | None:
+        self.ask()
+        while self.question is not None:
+            self.answer(self.decision.lookup.find(*self.question))
+        if self._found is None and _scope.current().finding:
+            raise NoParent
+        return self._found
+
+    def ask(self, lookup: Lookup | None = None) -> None:
+        """See to it that the first question is there, if there is one."""
+        if self._questions is None:
+            try:
+                call: Any = PlainCall(self.meta, self.given, lambda: self._begun().call)
+            except Unknown:
+                call = self._begun().call
+            self.decision = self.meta.decision(call, lookup)
+            self._questions = iter(()) if self.decision is None else self.decision.questions()
+            self.question = next(self._questions, None)
+
+    def answer(self, found: Found | None) -> None:
+        """Take the answer, and have the next question, or none when it is decided."""
+        try:
+            self.question = self._questions.send(found)
+        except StopIteration as decided:
+            self.question = None
+            self._found = decided.value
+
+    def begin_again(self) -> None:
+        """Forget what was evaluated."""
+        self._questions = self._builder = self.question = None
+
+    def make_parents(self) -> None:
+        """Run the SubFactories."""
+        self._begun().make_parents()
+
+    def make(self) -> None:
+        """Make the object of a call that found none; whoever calls sees to the flush."""
+        builder = self._begun()
+        args, kwargs = builder.arguments(Run(self.decision, None))
+        with _scope.within(together=self.meta):
+            self.obj = self.meta.make(builder.step, args, kwargs)
+
+    def _build(self, found: Found | None) -> None:
+        builder = self._begun()
+        run = None if self.decision is None else Run(self.decision, found)
+        args, kwargs = builder.arguments(run)
+        self.obj = self.meta.instantiate(builder.step, args, kwargs)
+
+    def _begun(self) -> DirectBuilder:
+        if self._builder is None:
+            builder = DirectBuilder(self.meta, dict(self.given), enums.CREATE_STRATEGY)
+            builder.begin(self._sequence)
+            self._builder = builder
+        return self._builder
+
+
+@final
+class DirectBuilder(StepBuilder):
+    """A build in parts, after its decision."""
+
+    def begin(self, sequence: int) -> None:
+        """Make the build step; nothing is evaluated."""
+        meta = self.factory_meta
+        self._pre, self._post = parse_declarations(
+            self.extras, base_pre=meta.pre_declarations, base_post=meta.post_declarations
+        )
+        if self.force_init_sequence is not None:
+            sequence = self.force_init_sequence
+        self.step = BuildStep(builder=self, sequence=sequence)
+        self.step.stub = Resolver(self._pre, self.step, sequence)
+
+    @property
+    def call(self) -> StepCall:
+        """What the step gives."""
+        return StepCall(self.step, self.step.stub, self._pre)
+
+    def make_parents(self) -> None:
+        """Evaluate the SubFactories."""
+        for name in self._pre.own_names():
+            if is_subfactory(self._pre.declarations[name]):
+                getattr(self.step.stub, name)
+
+    def arguments(self, run: Run | None) -> tuple[Any, dict[str, Any]]:
+        """Return what the model gets, the rest evaluated unless the run has found a row."""
+        self.step.attributes = {GATE: run}
+        for name in self._pre.own_names() if run is None or run.found is None else ():
+            self.step.attributes[name] = getattr(self.step.stub, name)
+        arguments: tuple[Any, dict[str, Any]] = self.factory_meta.prepare_arguments(
+            self.step.attributes
+        )
+        return arguments
+
+    def finish(self, instance: Any) -> None:
+        """Run the post-generation declarations."""
+        results = {}
+        for name in self._post.sorted():
+            declared = self._post[name]
+            results[name] = declared.declaration.evaluate_post(
+                instance=instance, step=self.step, overrides=declared.context
+            )
+        self.factory_meta.use_postgeneration_results(
+            instance=instance, step=self.step, results=results
+        )
+
+    def recurse(self, factory_meta: Any, extras: dict[str, Any]) -> StepBuilder:
+        """Build a SubFactory's object in one go."""
+        return StepBuilder(factory_meta, extras, strategy=self.strategy)
