@@ -26,7 +26,7 @@ from ._keys import Key
 from ._lookup import Foreseen
 from ._options import ReuseOptions, options_of
 from ._session import flush_unfinished
-from ._values import MISSING
+from ._values import MISSING, Missing
 from .errors import ReuseError
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> Iterator[Any]:
     first = 0
     for chunk in chunks:
-        made = []
+        made: list[Any] = []
         failure = None
         try:
             # All of them, since what is inserted must not wait for the caller to be finished.
@@ -136,7 +136,7 @@ class _Chunk:
         self._ahead = session_cache(session).ahead
         self._rows = [_Row(meta, given, index) for index, given in enumerate(rows)]
         self._current = 0  # the row whose declarations are being evaluated
-        self._lookup: Any = None  # one for all calls
+        self._like: Any = None  # the decision of another call: all look in the same place
         self._asking = self._inserting = False
         self._outer = session.get_nested_transaction()
         self._defers = meta.goes_together and meta.plan(mapper, session).defers
@@ -160,7 +160,8 @@ class _Chunk:
     def _ask(self, rows: Sequence[_Row]) -> list[_Row]:
         """Return the rows that no key finds, having asked for all keys of the same kind at once."""
         missing: list[_Row] = []
-        asking = self._each(rows, _Row.recall)
+        repeated = session_cache(self._session).has_answers
+        asking = self._each(rows, _Row.recall) if repeated else rows
         self._foresee_parents(asking, self._meta.key_names())
         while asking:
             asking = self._each(asking, self._have_asked)
@@ -171,9 +172,8 @@ class _Chunk:
         return sorted((row for row in missing if row.open), key=lambda row: row.index)
 
     def _have_asked(self, row: _Row) -> None:
-        row.call.ask(self._lookup)
-        if row.call.decision is not None:
-            self._lookup = row.call.decision.lookup
+        row.call.ask(self._like)
+        self._like = row.call.decision
 
     def _each(self, rows: Iterable[_Row], do: Callable[[_Row], None]) -> list[_Row]:
         """Do something for each row, until one fails; return those still open."""
@@ -195,7 +195,7 @@ class _Chunk:
         self._asking = True
         try:
             for key, rows in by_key.items():
-                known = self._lookup.foresee(key, [row.call.question[1] for row in rows])
+                known = self._like.lookup.foresee(key, [row.call.question[1] for row in rows])
                 for row, foreseen in zip(rows, known):
                     row.foreseen = foreseen
         finally:
@@ -215,6 +215,7 @@ class _Chunk:
         if self._defers:
             self._ahead.claim(foreseen.mark, row)
             row.marks.append(foreseen.mark)
+        row.foreseen = None
         row.call.answer(None)
 
     def _with_parents(self, missing: Sequence[_Row]) -> list[_Row]:
@@ -313,8 +314,15 @@ class _Row:
 
     def finish(self) -> Any:
         """Return the object, at the row's turn."""
-        found = self.call.meta.answer(self.call.given) if self.repeated else None
-        return self.call.object() if found is None else found
+        call = self.call
+        found = call.meta.answer(call.given) if self.repeated else None
+        if found is not None:
+            return found
+        if self.foreseen is not None and call.question is not None:
+            known = call.decision.lookup.answered(call.question[0], self.foreseen.token)
+            if not isinstance(known, Missing):
+                call.answer(known)
+        return call.object()
 
 
 def _at(index: int, error: Exception) -> ReuseError:

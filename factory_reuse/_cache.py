@@ -78,6 +78,11 @@ class SessionCache:
         if not enforced:
             self._unenforced.setdefault(entry.state.mapper.base_mapper, set()).add(token)
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is an answer to any whole call."""
+        return bool(self._answers)
+
     def get_answer(self, session: Session, token: Hashable) -> Entry | None:
         """Return the entry for a call's token, if it would be answered by its object now."""
         return self._checked(self._answers, session, token)

@@ -49,11 +49,9 @@ class _NamedCall:
         return is_subfactory(self._declared[self._source(name)])
 
     def passes(self, name: str) -> bool:
-        """Whether the caller passed a value to a declaration of this name, of any kind."""
         return name in self._roots
 
     def undeclared(self) -> Iterator[str]:
-        """The names the caller passed that the factory does not know, as the model gets them."""
         meta = self._meta
         known = meta.pre_declarations, meta.post_declarations, meta.parameters, meta.exclude
         for name in self._roots:
@@ -97,7 +95,6 @@ class StepCall(_NamedCall):
         return MISSING if value is SKIP else value
 
     def plain(self) -> dict[str, Any] | None:
-        """Return what was passed, if that and constants of the factory are all that counted."""
         given = self._step.builder.extras
         plain = not any(
             enums.SPLITTER in name or is_declaration(value) or not self.has(self._new_name(name))
@@ -185,7 +182,6 @@ class PlainCall(_NamedCall):
         return value
 
     def plain(self) -> Mapping[str, Any] | None:
-        """As of a :class:`StepCall`."""
         if self._begun is not None:
             return self._begun.plain()
         return self._given if all(self.has(self._new_name(name)) for name in self._given) else None

@@ -14,7 +14,7 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from ._blank import Read, assigned
-from ._values import MISSING, Call, Unsaved, coerce
+from ._values import MISSING, Call, Unsaved, coerce, exact_type, fits
 from .errors import MismatchError
 
 
@@ -35,6 +35,7 @@ class MappedColumn:
     """
 
     __slots__ = (
+        "_exact_type",
         "_names",
         "_own",
         "attribute",
@@ -64,8 +65,17 @@ class MappedColumn:
         self.relatives: dict[str, str] = {
             name: key for key, _ in self.related for name in (key, *_synonyms(mapper, key))
         }
+        self._exact_type = exact_type(column.type)
         self._own = (*self.direct, *self.indirect)
         self._names = (*self._own, *self.relatives)
+
+    def coerce(self, value: Any) -> Any:
+        """Return the value as the column would give it back; see :func:`._values.coerce`."""
+        return value if type(value) is self._exact_type else coerce(self.column.type, value)
+
+    def fits(self, value: Any) -> bool:
+        """Whether every database can compare the column with the value."""
+        return type(value) is self._exact_type or fits(self.column.type, value)
 
     def names(self) -> tuple[str, ...]:
         """All names under which a call may give a value for the column."""
@@ -99,7 +109,7 @@ class MappedColumn:
             own = self._own_value(call, direct)
             if value is MISSING:
                 return self._or_default(own)
-            known = coerce(self.column.type, value.known if isinstance(value, Unsaved) else value)
+            known = self.coerce(value.known if isinstance(value, Unsaved) else value)
             if own is not None and own is not MISSING and own != known:
                 raise self._disagreement(call, {direct: own, str(related): value})
         return self._or_default(value)
@@ -189,9 +199,9 @@ class MappedColumn:
                 return self._from_parent(loaded[name], source)
         value = loaded.get(self.attribute, MISSING)
         if state.key is not None:
-            return coerce(self.column.type, self._identity(state) if value is MISSING else value)
+            return self.coerce(self._identity(state) if value is MISSING else value)
         value = self._or_default(value)
-        return self._unfilled() if value is MISSING else coerce(self.column.type, value)
+        return self._unfilled() if value is MISSING else self.coerce(value)
 
     def parent_value(self, parent: Any, name: str) -> Any:
         """Return what the flush writes here for a parent given through the relationship."""
@@ -218,7 +228,7 @@ class MappedColumn:
     def as_held(self, name: str, value: Any, obj: Any) -> Any:
         """Return a passed value as the object would hold it; ``MISSING`` if no column can."""
         value = self.normalised(name, value, lambda other: getattr(obj, other))
-        return value if value is MISSING else coerce(self.column.type, value)
+        return value if value is MISSING else self.coerce(value)
 
     def _own_value(self, call: Call, name: str) -> Any:
         value = call.value(name)
@@ -232,7 +242,7 @@ class MappedColumn:
             return None if seen is MISSING else seen
 
         value = self.normalised(name, value, read)
-        return value if value is MISSING else coerce(self.column.type, value)
+        return value if value is MISSING else self.coerce(value)
 
     def _or_default(self, value: Any) -> Any:
         # SQLAlchemy leaves a None out of the INSERT where the column has a default.

@@ -11,8 +11,9 @@ from typing_extensions import final
 from . import _scope
 from ._call import PlainCall, StepCall, Unknown, is_subfactory
 from ._lookahead import GATE, Run
-from ._lookup import Found, Lookup
+from ._lookup import Found
 from ._options import ReuseOptions
+from ._resolve import Decision
 from ._values import MISSING, NoParent
 
 
@@ -60,14 +61,18 @@ class DirectCall:
             raise NoParent
         return self._found
 
-    def ask(self, lookup: Lookup | None = None) -> None:
-        """See to it that the first question is there, if there is one."""
+    def ask(self, like: Decision | None = None) -> None:
+        """See to it that the first question is there, if there is one.
+
+        Args:
+            like: the decision of another call that looks in the same place.
+        """
         if self._questions is None:
             try:
                 call: Any = PlainCall(self.meta, self.given, lambda: self._begun().call)
             except Unknown:
                 call = self._begun().call
-            self.decision = self.meta.decision(call, lookup)
+            self.decision = self.meta.decision(call, like)
             self._questions = iter(()) if self.decision is None else self.decision.questions()
             self.question = next(self._questions, None)
 
@@ -115,30 +120,31 @@ class DirectBuilder(StepBuilder):
     def begin(self, sequence: int) -> None:
         """Make the build step; nothing is evaluated."""
         meta = self.factory_meta
-        self._pre, self._post = parse_declarations(
+        declarations: Any = parse_declarations(
             self.extras, base_pre=meta.pre_declarations, base_post=meta.post_declarations
         )
+        self._pre, self._post = declarations
         if self.force_init_sequence is not None:
             sequence = self.force_init_sequence
         self.step = BuildStep(builder=self, sequence=sequence)
-        self.step.stub = Resolver(self._pre, self.step, sequence)
+        self.step.stub = self._stub = Resolver(self._pre, self.step, sequence)
 
     @property
     def call(self) -> StepCall:
         """What the step gives."""
-        return StepCall(self.step, self.step.stub, self._pre)
+        return StepCall(self.step, self._stub, self._pre)
 
     def make_parents(self) -> None:
         """Evaluate the SubFactories."""
         for name in self._pre.own_names():
             if is_subfactory(self._pre.declarations[name]):
-                getattr(self.step.stub, name)
+                getattr(self._stub, name)
 
     def arguments(self, run: Run | None) -> tuple[Any, dict[str, Any]]:
         """Return what the model gets, the rest evaluated unless the run has found a row."""
         self.step.attributes = {GATE: run}
         for name in self._pre.own_names() if run is None or run.found is None else ():
-            self.step.attributes[name] = getattr(self.step.stub, name)
+            self.step.attributes[name] = getattr(self._stub, name)
         arguments: tuple[Any, dict[str, Any]] = self.factory_meta.prepare_arguments(
             self.step.attributes
         )

@@ -120,7 +120,8 @@ class GatedDeclarations(DeclarationSet):
 
     def own_names(self) -> Iterator[str]:
         """Return the names without the gate's."""
-        return super().__iter__()
+        names: Iterator[str] = super().__iter__()
+        return names
 
     def __contains__(self, name: object) -> bool:
         if "declarations" in self.__dict__:

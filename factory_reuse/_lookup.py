@@ -40,9 +40,11 @@ class Foreseen(NamedTuple):
     """What is known of a key in advance.
 
     Attributes:
+        token: what the cache knows it by.
         there: whether a row has it; if not, none does.
     """
 
+    token: Hashable
     mark: Mark
     there: bool
 
@@ -100,7 +102,10 @@ class Lookup:
 
     def known(self, key: Key, values: tuple[Any, ...]) -> Found | Missing | None:
         """Return what :meth:`find` would, if no query is needed; ``MISSING`` if one is."""
-        token = self._token(key, values)
+        return self.answered(key, self._token(key, values))
+
+    def answered(self, key: Key, token: Hashable | None) -> Found | Missing | None:
+        """The same, where the token is known."""
         # Nothing keeps an unflushed second row out of a key that the database does not enforce.
         if token is None or not (key.unique or not any(self._unflushed(key))):
             return MISSING
@@ -135,7 +140,7 @@ class Lookup:
             if token is None or token in known:
                 continue
             there = self._cache.get(self.session, token) is not None
-            known[token] = Foreseen(mark_of(key, values), there)
+            known[token] = Foreseen(token, mark_of(key, values), there)
             if not there and not self._cache.ahead.has_no(token):
                 wanted[token] = values
         for token in self._unsettled(key, wanted, known) if wanted else ():
@@ -167,21 +172,24 @@ class Lookup:
                 return list(wanted)  # nothing keeps them few, so that was not all of them
             for obj, held in rows:
                 values = key.held(held)
-                mark = None if values is None else mark_of(key, values)
+                token = None if values is None else self._token(key, values)
+                mark = known[token].mark if token in wanted else None
+                if mark is None and values is not None:
+                    mark = mark_of(key, values)
                 if values is None or mark not in marks:
                     explained = False  # equal to something asked for, but to what?
                     continue
                 doubtful.add(mark)
                 if isinstance(obj, self.mapper.class_) and not self._superseded(obj, key, values):
                     self._freshen(obj, key.columns, held)
-                    found.setdefault(self._token(key, values), {})[id(obj)] = obj
+                    found.setdefault(token, {})[id(obj)] = obj
         unsettled = []
         for token in wanted:
             mark = known[token].mark
             if len(found.get(token, ())) == 1 and mark not in unflushed:
                 (obj,) = found[token].values()
                 self._remember(token, key, obj, source="database")
-                known[token] = Foreseen(mark, True)
+                known[token] = Foreseen(token, mark, True)
             elif explained and mark not in doubtful:
                 self._cache.ahead.note_absent(token, mark)
             else:

@@ -19,7 +19,7 @@ from ._call import PlainCall, StepCall
 from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
 from ._lookahead import GATE, SKIPPED, Recalled, Run, depth_of, run_of
-from ._lookup import Found, Lookup
+from ._lookup import Found
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
 from ._scope import Scope
@@ -104,24 +104,27 @@ class ReuseOptions(DeclaredOptions):
         decision = self.decision(call)
         return None if decision is None else Run(decision, decision.find())
 
-    def decision(self, call: StepCall | PlainCall, lookup: Lookup | None = None) -> Decision | None:
+    def decision(self, call: StepCall | PlainCall, like: Decision | None = None) -> Decision | None:
         """Return the decision for a call, nothing of it made yet; ``None`` as above.
 
         Args:
-            lookup: that of another call in the same place.
+            like: the decision of another call that looks in the same place.
         """
-        mapper = self._mapper()
-        if mapper is None:
-            return None
-        try:
-            session = self._session(mapper)
-        except SessionError:
-            if any(key.available(call) for key in self._keys(mapper, "default")):
-                raise
-            return None  # nothing to look up by, so the factory's own _create may know where
-        decision = Decision(self.plan(mapper, session), session, call, lookup)
+        if like is not None:
+            decision = Decision(like.plan, like.session, call, like.lookup)
+        else:
+            mapper = self._mapper()
+            if mapper is None:
+                return None
+            try:
+                session = self._session(mapper)
+            except SessionError:
+                if any(key.available(call) for key in self._keys(mapper, "default")):
+                    raise
+                return None  # nothing to look up by, so the factory's own _create may know where
+            decision = Decision(self.plan(mapper, session), session, call)
         if not decision.has_key and self.declared and (self.policy.on is None or self.upgraded):
-            raise self._no_key(mapper, session)
+            raise self._no_key(decision.plan.mapper, decision.session)
         return decision
 
     def key_names(self) -> frozenset[str]:
@@ -170,8 +173,11 @@ class ReuseOptions(DeclaredOptions):
         return entry.obj
 
     def reused(self, decision: Decision, found: Found) -> Any:
-        """Return the object of a direct call that found one, without a build step."""
-        self._settle(decision, found)
+        """Return the object of a direct call that found one, without a build step.
+
+        The answer is kept from the second time on: many a call is made but once.
+        """
+        self._settle(decision, found, keeps=found.source != "database")
         outcomes = _scope.current().outcomes
         if outcomes is not None:
             outcomes.append(Outcome(self.name, found.key.label, found.source, depth=0))
@@ -215,10 +221,16 @@ class ReuseOptions(DeclaredOptions):
                 return None
         return recall(source, token)
 
-    def _settle(self, decision: Decision, found: Found, *, read_only: bool = False) -> None:
-        """Do what is to be done for a row that was there."""
+    def _settle(
+        self, decision: Decision, found: Found, *, read_only: bool = False, keeps: bool = True
+    ) -> None:
+        """Do what is to be done for a row that was there.
+
+        Args:
+            keeps: whether the answer is kept for a repeated call.
+        """
         check_arguments(self.factory, decision.plan.mapper, decision.call.undeclared())
-        if decision.settle(found, read_only=read_only):
+        if decision.settle(found, read_only=read_only) and keeps:
             self._keep(decision, found)
 
     def _keep(self, decision: Decision, found: Found) -> None:

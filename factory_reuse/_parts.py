@@ -18,7 +18,7 @@ from typing_extensions import Protocol
 
 from ._columns import MappedColumn, mapped_column
 from ._stored import compared, plain_type, stored
-from ._values import MISSING, Call, Unsaved, alike, coerce, fits, same
+from ._values import MISSING, Call, Unsaved, alike, fits, same
 
 
 class Part(Protocol):
@@ -110,7 +110,7 @@ class ColumnPart:
         return MISSING if isinstance(value, ClauseElement) else value
 
     def held(self, row: Mapping[MappedColumn, Any]) -> Any:
-        return coerce(self._column.column.type, row[self._column])
+        return self._column.coerce(row[self._column])
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
         column: ColumnElement[Any] = self._column.column
@@ -122,7 +122,7 @@ class ColumnPart:
         return result
 
     def fits(self, value: Any) -> bool:
-        return fits(self._column.column.type, value)
+        return self._column.fits(value)
 
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
         current = self.current(obj)
@@ -176,7 +176,7 @@ class ExpressionPart:
         return MISSING if _holds(values, MISSING) else values
 
     def held(self, row: Mapping[MappedColumn, Any]) -> Any:
-        values = tuple(coerce(column.column.type, row[column]) for column in self.columns)
+        values = tuple(column.coerce(row[column]) for column in self.columns)
         return MISSING if _holds(values, MISSING) else values
 
     def criterion(self, value: Any) -> ColumnElement[Any]:
@@ -187,7 +187,7 @@ class ExpressionPart:
         return result
 
     def fits(self, value: Any) -> bool:
-        return all(fits(column.column.type, part) for column, part in zip(self.columns, value))
+        return all(column.fits(part) for column, part in zip(self.columns, value))
 
     def matches(self, obj: Any, value: Any, dialect: Dialect) -> bool | None:
         current = self.current(obj)

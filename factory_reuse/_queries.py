@@ -19,7 +19,7 @@ from ._keys import Key
 from ._parts import adapted, columns_in, selects_from_tables, substitute, unsaved_in
 from ._session import flush_unfinished
 from ._stored import compared
-from ._values import MISSING, fits
+from ._values import MISSING
 
 Values = Sequence[Any]
 
@@ -87,7 +87,7 @@ class Queries:
     def equals(self, obj: Any, column: MappedColumn, value: Any) -> bool:
         """Ask the database whether the row has the value: its collation may say so."""
         state = inspect(obj)
-        if not state.persistent or column.changed(obj) or not fits(column.column.type, value):
+        if not state.persistent or column.changed(obj) or not column.fits(value):
             return False
         own = zip(state.mapper.primary_key, state.identity)
         wanted = compared(column.column.type, self.dialect.name, value)
@@ -141,8 +141,7 @@ class Queries:
         self, statement: Any, parameters: dict[str, Any] | None = None
     ) -> list[tuple[Any, Sequence[Any]]]:
         result = self.session.execute(statement, parameters or {})
-        rows = result.unique(lambda row: id(row[0])).all()
-        return [(obj, held) for obj, *held in rows]
+        return [(row[0], row[1:]) for row in result.unique(lambda row: id(row[0]))]
 
     def _answers(self, statement: Any) -> bool:
         # Nothing in the statement may tell a session with several binds which one it means.

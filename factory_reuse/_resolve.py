@@ -54,6 +54,18 @@ class FactoryCall(Call, Protocol):
         """The values the caller passed; declarations among them only for names in ``evaluate``."""
         ...
 
+    def passes(self, name: str) -> bool:
+        """Whether the caller passed a value to a declaration of this name, of any kind."""
+        ...
+
+    def plain(self) -> Mapping[str, Any] | None:
+        """What was passed, if that and constants of the factory are all that counted."""
+        ...
+
+    def undeclared(self) -> Iterable[str]:
+        """The names the caller passed that the factory does not know, as the model gets them."""
+        ...
+
 
 @final
 @dataclass(frozen=True)

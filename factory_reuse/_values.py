@@ -109,6 +109,12 @@ def coerce(type_: TypeEngine[Any], value: Any) -> Any:
         return MISSING
 
 
+def exact_type(type_: TypeEngine[Any]) -> type | None:
+    """Return the type whose instances :func:`coerce` leaves as they are, if there is one."""
+    kind = _python_type(type_)
+    return kind if kind in _CONVERSIONS else None
+
+
 def fits(type_: TypeEngine[Any], value: Any) -> bool:
     """Whether every database can compare a column of the type with the value.
 
