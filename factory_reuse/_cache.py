@@ -7,7 +7,7 @@ from typing import Any, Final, Hashable
 
 from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, base
 from typing_extensions import final
 
 from ._ahead import Ahead
@@ -265,14 +265,13 @@ class Entry:
 
     def unchanged(self) -> bool:
         """Whether the object still has the values: not expired, not set anew."""
-        state = self.state
-        loaded = state.dict
+        loaded = base.instance_dict(self.obj)  # `state.dict` asks a weak reference first
         for attribute, known in self._values:
             value = loaded.get(attribute, MISSING)
             if value is not known and (value is MISSING or freeze(value) != freeze(known)):
                 return False
         if self._related:
-            pending = state.committed_state
+            pending = self.state.committed_state
             for name, parent in self._related:
                 # Loading a parent changes nothing; setting another one does.
                 if name in pending and loaded.get(name, MISSING) is not parent:
