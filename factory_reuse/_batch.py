@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import abc
 from typing import Any, Callable, Final, Iterable, Iterator, Mapping, Sequence, TypeVar
 
 from factory.base import BaseFactory
@@ -21,7 +22,7 @@ from ._cache import session_cache
 from ._call import is_subfactory
 from ._direct import DirectCall
 from ._foresee import foresee_parents
-from ._insert import insert_together
+from ._insert import Savepoint
 from ._keys import Key
 from ._lookup import Foreseen
 from ._options import ReuseOptions, options_of
@@ -49,7 +50,9 @@ def create_many(
     Raises:
         ReuseError: the factory does not reuse, or ``chunk_size`` is no positive number; or a call
             failed. The message then begins with the row's index, as ``index`` has it, and another
-            error than one of this package is the ``__cause__``. The rows before it are there.
+            error than one of this package is the ``__cause__``. What was done for earlier chunks
+            stays; of the failed one's nothing is given out, and what was inserted together is
+            undone.
 
     Example::
 
@@ -57,7 +60,8 @@ def create_many(
             print(category.id)
     """
     meta = options_of(factory)
-    if isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1:
+    size: Any = chunk_size
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ReuseError(
             f"{meta.name}: chunk_size={chunk_size!r} is not possible; it takes a positive number.",
             factory=meta.name,
@@ -82,17 +86,24 @@ def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
 def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> Iterator[Any]:
     first = 0
     for chunk in chunks:
+        for index, row in enumerate(chunk):
+            if not _is_call(row):
+                raise _at(first + index, TypeError(f"{row!r} is no mapping of keyword arguments"))
         made: list[Any] = []
-        failure = None
+        failure: Exception | None = None
         try:
             # All of them, since what is inserted must not wait for the caller to be finished.
             made.extend(_objects(meta, chunk))
         except Exception as error:
             failure = error
-        yield from made
         if failure is not None:
-            raise _at(first + len(made), failure)
+            raise _at(first + len(made), failure) if len(made) < len(chunk) else failure
+        yield from made
         first += len(chunk)
+
+
+def _is_call(row: Any) -> bool:
+    return isinstance(row, abc.Mapping) and all(isinstance(name, str) for name in row)
 
 
 def _objects(meta: ReuseOptions, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
@@ -108,7 +119,8 @@ class _Chunk:
 
     :meth:`_settle` does in advance what can be done together: one SELECT a key warms the session's
     cache, and the rows that are surely missing are inserted. Then each call takes its turn, which
-    is the ordinary way where nothing was made for it. What fails in advance fails again there.
+    is the ordinary way where nothing was made for it. What fails in advance fails again there, and
+    with it what was inserted together is undone.
     """
 
     @classmethod
@@ -138,31 +150,55 @@ class _Chunk:
         self._current = 0  # the row whose declarations are being evaluated
         self._like: Any = None  # the decision of another call: all look in the same place
         self._asking = self._inserting = False
-        self._outer = session.get_nested_transaction()
-        self._defers = meta.goes_together and meta.plan(mapper, session).defers
+        self._plan = meta.plan(mapper, session)
+        self._savepoint: Savepoint | None = None
+        self._has_inserted = False  # anything, inside of the SAVEPOINT
+        self._level = session.get_nested_transaction()
 
     def objects(self) -> Iterator[Any]:
         """Yield an object a call, or raise what the call raises."""
         with _scope.within(pin=(self._meta, self._session)):
-            with _listening(self._session, self._on_statement):
-                self._settle(self._rows)
-            for row in self._rows:
-                yield row.finish()
-        self._ahead.clear()
+            try:
+                with _listening(self._session, self._on_statement):
+                    self._settle(self._rows)
+                for row in self._rows:
+                    if row.call.obj is MISSING and not self._is_first(row):
+                        row.ask_again()
+                    yield row.finish()
+            except BaseException as error:
+                if self._savepoint is not None:
+                    self._savepoint.give_up(error)
+                raise
+            finally:
+                self._ahead.clear()
+            if self._savepoint is not None:
+                self._savepoint.release()
+                if self._plan.commit:
+                    self._session.commit()
 
     def _settle(self, rows: Sequence[_Row]) -> None:
         missing = self._ask(rows)
-        if self._defers:
-            self._insert(self._with_parents(missing))
+        self._foresee_parents(missing, self._meta.pre_declarations.declarations)
+        if missing and self._inserts_together():
+            self._insert(missing)
         for row in rows:
             row.open = False
+
+    def _inserts_together(self) -> bool:
+        """Whether rows are inserted together; from then on an error undoes what the chunk did."""
+        if self._savepoint is None and self._plan.savepoint and self._meta.goes_together:
+            begun = Savepoint(self._session, self._mapper)
+            self._savepoint = begun if begun.exists else None
+            self._level = self._session.get_nested_transaction()
+        return self._savepoint is not None
 
     def _ask(self, rows: Sequence[_Row]) -> list[_Row]:
         """Return the rows that no key finds, having asked for all keys of the same kind at once."""
         missing: list[_Row] = []
         repeated = session_cache(self._session).has_answers
         asking = self._each(rows, _Row.recall) if repeated else rows
-        self._foresee_parents(asking, self._meta.key_names())
+        if not self._foresee_parents(asking, self._meta.key_names()):
+            self._has_inserted = self._inserts_together()  # parents, in a moment
         while asking:
             asking = self._each(asking, self._have_asked)
             missing += [row for row in asking if row.call.question is None]
@@ -208,39 +244,33 @@ class _Chunk:
             row.open = False
             return
         claimant = self._ahead.claimant(foreseen.mark)
-        if claimant is not None and claimant.index < row.index:
-            row.call.begin_again()  # what was evaluated may depend on the row before
-            row.open = False
-            return
-        if self._defers:
+        later = row if claimant is None or claimant.index < row.index else claimant
+        if claimant is not None:
+            later.follow()
+        if later is not row or claimant is None:
             self._ahead.claim(foreseen.mark, row)
             row.marks.append(foreseen.mark)
-        row.foreseen = None
-        row.call.answer(None)
+            row.foreseen = None
+            row.call.answer(None)
 
-    def _with_parents(self, missing: Sequence[_Row]) -> list[_Row]:
-        """Make the rows' parents; return the rows whose keys still nobody has or claims before."""
-        declared = self._meta.pre_declarations.declarations
-        self._foresee_parents(missing, [name for name in declared if is_subfactory(declared[name])])
-        made = self._each(missing, lambda row: row.call.make_parents())
-        return [row for row in made if all(self._ahead.claimant(m) is row for m in row.marks)]
+    def _is_first(self, row: _Row) -> bool:
+        """Whether nobody has inserted, or is to insert before, what the row is going to."""
+        return all(self._ahead.claimant(mark) is row for mark in row.marks)
 
-    def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> None:
-        foresee_parents(self._meta, [row.call.given for row in rows], names)
+    def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> bool:
+        """Look the rows' parents up; return whether all of them are there, as far as is known."""
+        return foresee_parents(self._meta, [row.call.given for row in rows], names)
 
-    def _insert(self, rows: Sequence[_Row]) -> None:
-        """Make the rows' objects, and flush them unless the factory is lazy."""
-        if not rows:
-            return
+    def _insert(self, missing: Sequence[_Row]) -> None:
+        """Make the rows' parents and then, of those that nobody has or claims, the rows."""
+        if any(map(is_subfactory, self._meta.pre_declarations.declarations.values())):
+            self._has_inserted = True
+            self._each(missing, lambda row: row.call.make_parents())
+        rows = [row for row in missing if row.open and self._is_first(row)]
         for mark in (mark for row in rows for mark in row.marks):
             self._ahead.release(mark)
-        plan = rows[0].call.decision.plan
-        if plan.lazy:
-            self._each(rows, lambda row: row.call.make())
-        elif self._insert_together(rows) and plan.commit:
-            self._session.commit()
-        for row in rows:
-            if row.call.obj is not MISSING:
+        if rows and self._insert_together(rows):
+            for row in rows:
                 row.call.decision.remember(row.call.obj)
 
     def _insert_together(self, rows: Sequence[_Row]) -> bool:
@@ -249,14 +279,23 @@ class _Chunk:
                 self._current = row.index
                 row.call.make()
 
+        outer = self._savepoint
+        inner = Savepoint(self._session, self._mapper) if self._has_inserted else outer
         self._inserting = True
         try:
-            done = insert_together(self._session, self._mapper, make)
+            done = inner.attempt(make)
         finally:
             self._inserting = False
-        for row in rows if not done else ():
+        if done:
+            self._has_inserted = True
+            if inner is not outer:
+                inner.release()
+            return True
+        for row in rows:
             row.call.obj = MISSING
-        return done
+        if inner is outer:
+            self._savepoint = Savepoint(self._session, self._mapper)
+        return False
 
     def _on_statement(self, execution: ORMExecuteState) -> None:
         """Let a query of the project's own see the rows before the one that it is for."""
@@ -264,7 +303,7 @@ class _Chunk:
             return
         if self._inserting:
             flush_unfinished(self._session)
-        elif self._session.get_nested_transaction() is self._outer:
+        elif self._session.get_nested_transaction() is self._level:
             current = self._current
             self._settle([row for row in self._rows[:current] if row.open])
             self._current = current
@@ -311,6 +350,17 @@ class _Row:
         """Leave it to its turn, if it is a repeated call."""
         self.repeated = self.call.meta.recalls(self.call.given)
         self.open = not self.repeated
+
+    def follow(self) -> None:
+        """Leave it to its turn, evaluated anew: what is evaluated may depend on rows before."""
+        self.call.begin_again()
+        self.marks = []
+        self.open = False
+
+    def ask_again(self) -> None:
+        """Forget the answers: somebody has inserted what was not there."""
+        self.foreseen = None
+        self.call.ask_again()
 
     def finish(self) -> Any:
         """Return the object, at the row's turn."""

@@ -73,16 +73,24 @@ class DirectCall:
             except Unknown:
                 call = self._begun().call
             self.decision = self.meta.decision(call, like)
-            self._questions = iter(()) if self.decision is None else self.decision.questions()
-            self.question = next(self._questions, None)
+            self.ask_again()
+
+    def ask_again(self) -> None:
+        """Forget the answers, and have the first question again."""
+        self._questions = None  # where a question fails, there are none
+        questions = iter(()) if self.decision is None else self.decision.questions()
+        self.question = next(questions, None)
+        self._questions = questions
 
     def answer(self, found: Found | None) -> None:
         """Take the answer, and have the next question, or none when it is decided."""
+        questions, self._questions = self._questions, None
         try:
-            self.question = self._questions.send(found)
+            self.question = questions.send(found)
         except StopIteration as decided:
             self.question = None
             self._found = decided.value
+        self._questions = questions
 
     def begin_again(self) -> None:
         """Forget what was evaluated."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Iterable, Mapping, Sequence
 from factory.builder import DeclarationSet
 from factory.declarations import SelfAttribute, SubFactory
 
-from ._call import PlainCall, Unknown, is_declaration
+from ._call import PlainCall, Unknown, is_declaration, is_subfactory
 from ._keys import Key
 from ._lookup import Lookup
 from ._options import ReuseOptions
@@ -19,36 +19,48 @@ from .errors import ReuseError
 Given = Mapping[str, Any]
 
 
-def foresee_parents(meta: ReuseOptions, calls: Sequence[Given], names: Iterable[str]) -> None:
+def foresee_parents(meta: ReuseOptions, calls: Sequence[Given], names: Iterable[str]) -> bool:
     """Look up what the SubFactories of these names will find, for many calls of a factory.
 
     Nothing is evaluated: a parent that is not known from plain values is left to its SubFactory.
+
+    Returns:
+        Whether no SubFactory runs that is not known to find its row.
     """
-    for name in names:
-        _parents(meta, calls, name)
+    declared = meta.pre_declarations.declarations
+    names = [name for name in names if is_subfactory(declared.get(name))]
+    found = [parent for name in names for parent in _parents(meta, calls, name)]
+    return not any(parent is None for parent in found)
 
 
 def _parents(meta: ReuseOptions, calls: Sequence[Given], name: str) -> list[Any]:
-    """Return the row that is there for each call's SubFactory of the name, or ``None``."""
-    declared = meta.pre_declarations.declarations.get(name)
-    if type(declared) is not SubFactory:
-        return [None] * len(calls)
+    """Return the row that is there for each call's SubFactory of the name.
+
+    It is ``None`` where there is none, or none is known; ``MISSING``, if the SubFactory won't run.
+    """
+    declared = meta.pre_declarations.declarations[name]
+    runs = [name not in given for given in calls]
+    if type(declared) is not SubFactory:  # a Maybe, or one of the project's own kind
+        return [None if run else MISSING for run in runs]
     above = declared.get_factory()._meta
-    passed_on = [_passed_on(meta, given, name) for given in calls]
+    passed_on = [_passed_on(meta, given, name) if run else None for given, run in zip(calls, runs)]
     tokens = [None if given is None else token_of(above, given) for given in passed_on]
     different = {token: given for token, given in zip(tokens, passed_on) if token is not None}
     rows = dict(zip(different, _rows(above, list(different.values()))))
-    return [rows.get(token) for token in tokens]
+    return [rows.get(token) if run else MISSING for token, run in zip(tokens, runs)]
 
 
 def _rows(meta: Any, calls: Sequence[Any]) -> list[Any]:
     """Return the rows that calls of a factory would reuse, ``None`` for those not there."""
     names = meta.key_names() if isinstance(meta, ReuseOptions) else frozenset()
-    for name in names.intersection(meta.pre_declarations):
-        calls = [
-            given if parent is None else {**_without(given, name), name: parent}
-            for given, parent in zip(calls, _parents(meta, calls, name))
-        ]
+    for name in names:
+        if is_subfactory(meta.pre_declarations.declarations.get(name)):
+            calls = [
+                given
+                if parent is None or parent is MISSING
+                else {**_without(given, name), name: parent}
+                for given, parent in zip(calls, _parents(meta, calls, name))
+            ]
     questions = [_question(meta, given) if names else None for given in calls]
     asked: dict[Key, tuple[Lookup, list[Any]]] = {}
     for lookup, key, values in filter(None, questions):
@@ -74,9 +86,7 @@ def _refuse() -> Any:
 
 
 def _passed_on(meta: ReuseOptions, given: Given, name: str) -> Given | None:
-    """Return what a SubFactory passes on; ``None`` if it does not run, or that is not plain."""
-    if name in given:
-        return None
+    """Return what a SubFactory passes on; ``None`` if that is not plain."""
     declared = meta.pre_declarations.declarations[name]
     context = {**declared._defaults, **meta.pre_declarations.contexts[name]}
     for passed, value in given.items():

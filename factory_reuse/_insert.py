@@ -44,7 +44,7 @@ def insert(
     """
     handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
     cache = session_cache(session)  # it notes what a flush is about to insert
-    scope = _Savepoint(session, mapper)
+    scope = Savepoint(session, mapper)
     cache.inserting = []
     try:
         made = make()
@@ -74,35 +74,11 @@ def insert(
     return made
 
 
-def insert_together(session: Session, mapper: Mapper[Any], make: Callable[[], None]) -> bool:
-    """Insert all that ``make`` adds with one flush inside one SAVEPOINT.
-
-    Returns:
-        ``False`` if that failed: then it is undone, and may be done one by one. So it is where
-        there can be no SAVEPOINT.
-
-    Raises:
-        Exception: what ended more than the SAVEPOINT, such as a deadlock or a lost connection.
-    """
-    handled = sys.exc_info()[1]
-    scope = _Savepoint(session, mapper)
-    if not scope.exists:
-        return False
-    try:
-        make()
-        scope.release()
-    except BaseException as error:
-        if not scope.roll_back(list(_causes(error, handled))) or not isinstance(error, Exception):
-            raise
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
-    """Flush the block's changes inside a SAVEPOINT; if they are refused, undo them alone."""
+    """Flush the block's changes inside a SAVEPOINT; if it fails, undo them alone."""
     handled = sys.exc_info()[1]
-    scope = _Savepoint(session, mapper)
+    scope = Savepoint(session, mapper)
     try:
         yield
         scope.release()
@@ -112,7 +88,7 @@ def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
 
 
 @final
-class _Savepoint:
+class Savepoint:
     """A SAVEPOINT of the session; in driver autocommit, where there can be none, a plain flush."""
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
@@ -134,6 +110,31 @@ class _Savepoint:
     def exists(self) -> bool:
         """Whether there is one."""
         return self._nested is not None
+
+    def attempt(self, make: Callable[[], None]) -> bool:
+        """Flush what ``make`` adds; if that fails, undo all that was done since it began.
+
+        Returns:
+            Whether it went well. If not, it is over, and nothing of it is left.
+
+        Raises:
+            BaseException: what ended more than the SAVEPOINT, such as a lost connection, or is no
+                mere error.
+        """
+        handled = sys.exc_info()[1]
+        try:
+            make()
+            self._session.flush()
+        except BaseException as error:
+            goes_on = self.roll_back(list(_causes(error, handled)))
+            if not goes_on or not isinstance(error, Exception):
+                raise
+            return False
+        return True
+
+    def give_up(self, error: BaseException) -> None:
+        """Undo what was done since, because of an error that the caller raises."""
+        self.roll_back(list(_causes(error, None)))
 
     def release(self) -> None:
         """Flush, and keep what was done since."""

@@ -106,11 +106,6 @@ class Plan:
         """Whether ``match`` lets the key count."""
         return self.policy.match == "any" or key.explicit(call) > 0
 
-    @property
-    def defers(self) -> bool:
-        """Whether the flush of a new object may wait for that of others."""
-        return self.lazy or self.savepoint
-
     @cached_property
     def names(self) -> frozenset[str]:
         """The names under which a call may give a part of any key."""
@@ -166,6 +161,7 @@ class Decision:
 
         So that many calls can be decided together, their questions asked in one SELECT.
         """
+        self._tried = []
         several = len(self._keys) > 1
         waiting = [key for key in self._keys if key.made(self.call)] if several else []
         passed_over = None

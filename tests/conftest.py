@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 import backends
-from factory_reuse import _options
-from factory_reuse._lookahead import FindBuilder
+from factory_reuse import MismatchError, _batch, _direct, _options
+from factory_reuse._builders import FindBuilder
 
 NewDatabase = Callable[[], ContextManager[Engine]]
 
@@ -26,10 +26,21 @@ hypothesis.settings.register_profile("ci", max_examples=2000, **_LENIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
-# Each repeated call goes both ways, and they must agree; or the long way only.
+# Calls that are answered without a build step go both ways, and must agree ("both"); or always
+# the long way ("long"); or each as a batch of one ("batch").
 PATH = os.environ.get("FACTORY_REUSE_TEST_PATH") or "both"
 _recalled = _options.ReuseOptions._recalled
+_find = _direct.DirectCall._find
+_object = _direct.DirectCall.object
 _checking = contextvars.ContextVar("checking", default=False)
+
+
+def _decided(options: Any, given: Dict[str, Any]) -> Any:
+    token = _checking.set(True)
+    try:
+        return FindBuilder(options, dict(given), "create").build()
+    finally:
+        _checking.reset(token)
 
 
 def _recalled_as_decided(options: Any, given: Dict[str, Any], scope: Any) -> Any:
@@ -37,16 +48,48 @@ def _recalled_as_decided(options: Any, given: Dict[str, Any], scope: Any) -> Any
         return None
     entry = _recalled(options, given, scope)
     if entry is not None:
-        token = _checking.set(True)
-        try:
-            found = FindBuilder(options, dict(given), "create").build()
-        finally:
-            _checking.reset(token)
+        found = _decided(options, given)
         assert found is entry.obj, f"{options} recalled {entry.obj!r} for {given}, not {found!r}"
     return entry
 
 
+def _found_as_decided(call: Any) -> Any:
+    found = _find(call)
+    policy, plain = call.meta.policy, getattr(call.decision, "call", None)
+    asks_again = policy.refresh or not policy.cache or policy.where is not None
+    evaluated = getattr(plain, "_begun", plain) is not None
+    if found is not None and found.key.unique and not asks_again and not evaluated:
+        with contextlib.suppress(MismatchError):  # as the call is going to raise, too
+            other = _decided(call.meta, call.given)
+            assert other is found.obj, f"{call.meta} found {found.obj!r}, not {other!r}"
+    return found
+
+
+def _object_of_a_batch(call: Any) -> Any:
+    if hasattr(call, "of_batch"):
+        return _object(call)
+    counter = call.meta._counter
+    before = counter.seq
+    chunk = _batch._Chunk.of(call.meta, [call.given])
+    counter.seq = before  # whose number the call has taken already
+    if chunk is None:
+        return _object(call)
+    chunk._rows[0].call = call
+    call.of_batch = True
+    (obj,) = chunk.objects()
+    return obj
+
+
+def _never_plain(*args: Any) -> None:
+    raise _direct.Unknown
+
+
 _options.ReuseOptions._recalled = _recalled_as_decided
+_direct.DirectCall._find = _found_as_decided
+if PATH == "long":
+    _direct.PlainCall = _never_plain
+elif PATH == "batch":
+    _direct.DirectCall.object = _object_of_a_batch
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,0 +1,841 @@
+"""Many calls at a time: the same objects as one by one, for fewer statements."""
+
+import gc
+import itertools
+import weakref
+
+import factory
+import pytest
+from keyed import current, persisting
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    event,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import declarative_base, relationship
+
+import shop
+from factory_reuse import (
+    MismatchError,
+    MismatchWarning,
+    ReuseError,
+    create_many,
+    find,
+    no_reuse,
+    reuse_existing,
+)
+from factory_reuse._scope import recording
+from shop import (
+    Category,
+    CategoryFactory,
+    Product,
+    ProductFactory,
+    ShopFactory,
+    Tag,
+    never,
+    rows,
+)
+
+Base = declarative_base()
+Indexed = declarative_base()
+
+
+class Country(Base):
+    __tablename__ = "country"
+    id = Column(Integer, primary_key=True)
+    code = Column(String(5), unique=True)
+
+
+class Region(Base):
+    __tablename__ = "region"
+    id = Column(Integer, primary_key=True)
+    code = Column(String(5))
+    country_id = Column(ForeignKey("country.id"))
+    country = relationship(Country, backref="regions")
+    position = Column(Integer)
+    __table_args__ = (UniqueConstraint("country_id", "code"),)
+
+
+class City(Base):
+    __tablename__ = "city"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(20), unique=True)
+    alias = Column(String(20), unique=True)
+    region_id = Column(ForeignKey("region.id"))
+    region = relationship(Region)
+
+
+class Node(Base):
+    __tablename__ = "node"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(20), unique=True)
+    label = Column(String(20))
+    parent_id = Column(ForeignKey("node.id"))
+    parent = relationship("Node", remote_side=[id], backref="children")
+
+
+class Email(Indexed):
+    __tablename__ = "email"
+    id = Column(Integer, primary_key=True)
+    address = Column(String(50))
+
+
+Index("email_lower", func.lower(Email.address), unique=True)
+
+
+@reuse_existing
+class CountryFactory(ShopFactory):
+    class Meta:
+        model = Country
+
+    code = factory.Sequence("C{}".format)
+
+
+@reuse_existing
+class RegionFactory(ShopFactory):
+    class Meta:
+        model = Region
+
+    code = factory.Sequence("R{}".format)
+    country = factory.SubFactory(CountryFactory)
+
+
+@reuse_existing
+class CityFactory(ShopFactory):
+    class Meta:
+        model = City
+
+    name = factory.Sequence("City {}".format)
+    region = factory.SubFactory(RegionFactory)
+
+
+@reuse_existing
+class NodeFactory(ShopFactory):
+    class Meta:
+        model = Node
+
+    name = factory.Sequence("Node {}".format)
+    label = "?"
+
+
+@pytest.fixture(autouse=True)
+def _scoped(engine, session):
+    shop.Base.metadata.create_all(engine)
+    with current(session):
+        yield
+
+
+def named(*names):
+    return [{"name": name} for name in names]
+
+
+def insert_as_another(engine, model, **values):
+    """Return a context in which another transaction commits a row before our next SAVEPOINT."""
+    fired = []
+
+    def commit_first(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SAVEPOINT") and not fired:
+            fired.append(statement)
+            with engine.connect() as other, other.begin():
+                other.execute(insert(model.__table__).values(**values))
+
+    event.listen(engine, "before_cursor_execute", commit_first)
+    return fired
+
+
+# What it costs
+
+
+def test_existing_rows(session, statements):
+    """Rows that are there cost one SELECT a chunk, and are the very objects, in order."""
+    made = [CategoryFactory(name=f"{number}") for number in range(25)]
+    session.commit()
+    with statements() as seen, recording() as outcomes:
+        again = list(create_many(CategoryFactory, named(*map(str, range(25))), chunk_size=10))
+    assert again == made
+    assert seen == ["SELECT"] * 3
+    assert {outcome.source for outcome in outcomes} == {"database"}
+
+
+def test_seen_rows(session, statements):
+    """Rows that the transaction has seen cost no statement, and come from the cache."""
+    given = named(*map(str, range(25)))
+    made = list(create_many(CategoryFactory, given))
+    for _ in range(3):
+        with statements() as seen, recording() as outcomes:
+            assert list(create_many(CategoryFactory, given, chunk_size=10)) == made
+        assert seen == []
+        assert {outcome.source for outcome in outcomes} == {"cache"}
+
+
+def test_new_rows(session, statements):
+    """New rows cost one SELECT, and one flush in one SAVEPOINT, a chunk."""
+    with statements() as seen, recording() as outcomes:
+        made = list(create_many(CategoryFactory, named(*map(str, range(20))), chunk_size=10))
+    assert [category.name for category in made] == [str(number) for number in range(20)]
+    assert [category.id for category in made] == sorted(category.id for category in made)
+    # SQLite is sent as many INSERTs in one, where SQLAlchemy has it return their keys in order.
+    once = [verb for verb, _ in itertools.groupby(seen)]
+    assert once == ["SELECT", "SAVEPOINT", "INSERT", "RELEASE"] * 2
+    assert {outcome.source for outcome in outcomes} == {"created"}
+    assert not session.new
+
+
+def test_some_of_each(session, statements):
+    """Rows that are there and rows that are not are told apart by the one SELECT."""
+    books = CategoryFactory(name="Books")
+    session.commit()
+    with statements() as seen, recording() as outcomes:
+        made = list(create_many(CategoryFactory, named("Toys", "Books", "Toys", "Games")))
+    assert made[1] is books
+    assert made[0] is made[2]
+    assert [outcome.source for outcome in outcomes] == ["created", "database", "cache", "created"]
+    assert seen.count("SELECT") == seen.count("SAVEPOINT") == 1
+    assert rows(Category) == [3]
+
+
+def test_a_composite_key_with_parents(session, statements):
+    """Parents that SubFactories would find are looked up together, before their children."""
+    given = [{"code": f"R{n}", "country__code": f"C{n % 5}"} for n in range(40)]
+    made = [region.id for region in create_many(RegionFactory, given)]
+    session.commit()
+    session.expunge_all()
+    with statements() as seen:
+        again = list(create_many(RegionFactory, given))
+    assert seen == ["SELECT", "SELECT"]
+    assert [region.id for region in again] == made
+    assert rows(Country, Region) == [5, 40]
+
+
+def test_new_children_of_new_and_old_parents(session, statements):
+    """A parent that is missing is made once, without a SELECT of its own."""
+    CountryFactory(code="C0")
+    session.commit()
+    given = [{"code": f"R{n}", "country__code": f"C{n % 3}"} for n in range(12)]
+    with statements() as seen:
+        made = list(create_many(RegionFactory, given))
+    assert [region.country.code for region in made] == [f"C{n % 3}" for n in range(12)]
+    assert seen.count("SELECT") == 2
+    assert seen.count("SAVEPOINT") == 4  # two countries, all regions, and the whole of it
+    assert rows(Country, Region) == [3, 12]
+
+
+def test_three_levels(session, statements):
+    """Grandparents are looked up before parents, each level with one SELECT."""
+    given = [
+        {"name": f"{n}", "region__code": f"R{n % 6}", "region__country__code": f"C{n % 3}"}
+        for n in range(30)
+    ]
+    list(create_many(CityFactory, given))
+    assert rows(Country, Region, City) == [3, 6, 30]
+    session.commit()
+    session.expunge_all()
+    more = [{**row, "name": f"more {row['name']}"} for row in given]
+    with statements() as seen:
+        list(create_many(CityFactory, more))
+    assert seen.count("SELECT") == 3
+    assert rows(Country, Region, City) == [3, 6, 60]
+
+
+def test_parents_of_rows_that_are_there_are_not_looked_up(session, statements):
+    """A hit costs no SELECT for a parent that is not of its key."""
+    given = [{"sku": f"{n}", "category__name": f"{n % 3}"} for n in range(10)]
+    made = list(create_many(ProductFactory, given))
+    session.commit()
+    plain = [{"sku": row["sku"]} for row in given]
+    with statements() as seen:
+        assert list(create_many(ProductFactory, plain)) == made
+    assert seen == ["SELECT"]
+
+
+@pytest.mark.parametrize("path", ["..label", "..own"])
+def test_a_parent_named_by_its_child(path, session, statements):
+    """A value that a SubFactory takes over from its own factory is known in advance."""
+
+    @reuse_existing
+    class NamedFactory(CityFactory):
+        class Meta:
+            exclude = ("label", "own")
+
+        label = None
+        own = "R0"
+        region = factory.SubFactory(
+            RegionFactory, code=factory.SelfAttribute(path), country__code="C0"
+        )
+
+    RegionFactory(code="R0", country__code="C0")
+    session.commit()
+    with statements() as seen:
+        made = list(create_many(NamedFactory, [{"name": f"{n}", "label": "R0"} for n in range(9)]))
+    assert len({city.region for city in made}) == 1
+    assert seen.count("SELECT") == 3
+    assert rows(Region) == [1]
+
+
+def test_alternative_keys(session, statements):
+    """Each key is asked for with a SELECT of its own, by the rows that no other key found."""
+    old = CityFactory(name="Old", alias="O", region=None)
+    session.commit()
+    given = [{"name": "Old"}, {"alias": "O"}, {"name": "New", "alias": "N"}, {"alias": "N"}]
+    with statements() as seen:
+        made = list(create_many(CityFactory, [{"region": None, **row} for row in given]))
+    assert made[:2] == [old, old]
+    assert made[2] is made[3]
+    assert rows(City) == [2]
+    assert seen.count("SELECT") <= 4
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 5000])
+def test_limits(size, session):
+    """Any number of keys is found, whatever the backend's limits are."""
+    given = [{"code": f"{n}", "country": None} for n in range(1200)]
+    country = CountryFactory()
+    for row in given:
+        row["country"] = country
+    made = list(create_many(RegionFactory, given))
+    session.commit()
+    assert list(create_many(RegionFactory, given, chunk_size=size)) == made
+    assert rows(Region) == [1200]
+
+
+@pytest.mark.backends("sqlite", "postgresql")  # MariaDB has no such indexes
+def test_an_index_over_an_expression(engine, session):
+    """A key that is an expression is looked up for all rows, too."""
+    Indexed.metadata.create_all(engine)
+
+    @reuse_existing
+    class EmailFactory(ShopFactory):
+        class Meta:
+            model = Email
+
+    old = EmailFactory(address="Ann@example.org")
+    session.commit()
+    given = ["ann@example.org", "bob@example.org", "BOB@example.org", "cy@example.org"]
+    made = list(create_many(EmailFactory, [{"address": address} for address in given]))
+    assert made[0] is old
+    assert made[1] is made[2]
+    assert rows(Email) == [3]
+
+
+def test_texts_that_the_database_takes_for_equal(session, backend):
+    """A collation decides what is the same; MariaDB's passes over case."""
+    books = CategoryFactory(name="Books")
+    session.commit()
+    made = list(create_many(CategoryFactory, named("books", "toys", "Toys", "BOOKS")))
+    same = backend == "mariadb"
+    assert (made[0] is books) is same
+    assert (made[1] is made[2]) is same
+    assert rows(Category) == [2 if same else 5]
+
+
+# What it gives
+
+
+def test_lazily_and_in_order(session):
+    """Rows are taken a chunk at a time, when their objects are asked for."""
+    taken = []
+
+    def given():
+        for number in range(100):
+            taken.append(number)
+            yield {"name": f"{number}"}
+
+    objects = create_many(CategoryFactory, given(), chunk_size=10)
+    assert taken == []
+    assert next(objects).name == "0"
+    assert taken == list(range(10))
+    assert [category.name for category in objects] == [str(number) for number in range(1, 100)]
+
+
+def test_constant_memory(session):
+    """What a chunk made is let go once it is given out, but for what the cache holds."""
+    objects = create_many(CategoryFactory, (named(f"{n}")[0] for n in range(60)), chunk_size=10)
+    seen = []
+    for category in objects:
+        seen.append(weakref.ref(category))
+        del category
+        if len(seen) % 10 == 1:
+            session.commit()
+    session.commit()
+    gc.collect()
+    assert [reference() for reference in seen] == [None] * 60
+
+
+def test_built_as_ever(session):
+    """Sequences, lazy attributes, traits and parents come about as in a single call."""
+    CategoryFactory.reset_sequence(5)
+    ProductFactory.reset_sequence(10)
+
+    @reuse_existing
+    class TitledFactory(ProductFactory):
+        title = factory.LazyAttribute(lambda product: f"{product.sku} of {product.category.id}")
+
+    made = list(create_many(TitledFactory, [{}, {"featured": True}, {"sku": "x", "stock": 3}]))
+    assert [product.sku for product in made] == ["sku-10", "sku-11", "x"]
+    assert [product.category.name for product in made] == [f"Category {n}" for n in (5, 6, 7)]
+    assert made[0].title == f"sku-10 of {made[0].category_id}"
+    assert [product.title for product in made[1:]] == ["Featured", f"x of {made[2].category_id}"]
+    assert TitledFactory().sku == "sku-13"
+
+
+def test_a_forced_sequence_number(session):
+    """`__sequence` counts for the call alone."""
+    ProductFactory.reset_sequence(3)
+    made = list(create_many(ProductFactory, [{"__sequence": 90}, {}]))
+    assert [product.sku for product in made] == ["sku-90", "sku-3"]
+
+
+def test_post_generation(session):
+    """Post-generation declarations run once a new row is there, and for a hit only if asked."""
+    seen = []
+
+    @reuse_existing
+    class TaggedFactory(ProductFactory):
+        @factory.post_generation
+        def note(self, create, extracted, **kwargs):
+            seen.append((self.sku, self.id is not None, extracted))
+
+        tag = factory.RelatedFactory("test_batch.TagFactory", "product")
+
+    TaggedFactory(sku="old")
+    del seen[:]
+    given = [{"sku": "a"}, {"sku": "old"}, {"sku": "a", "note": 1}, {"sku": "b"}]
+    made = list(create_many(TaggedFactory, given))
+    assert seen == [("a", True, None), ("a", True, 1), ("b", True, None)]
+    assert rows(Product, Tag) == [3, 3]
+    assert [len(product.tags) for product in made] == [1, 1, 1, 1]
+
+
+@reuse_existing
+class TagFactory(ShopFactory):
+    class Meta:
+        model = Tag
+
+    label = factory.Sequence("tag {}".format)
+
+
+def test_nothing_in_vain(session):
+    """For a row that is there nothing is evaluated, and nothing twice for one that is not."""
+    drawn = []
+
+    @reuse_existing
+    class DrawingFactory(ProductFactory):
+        title = factory.LazyFunction(lambda: drawn.append(1) or "drawn")
+
+    old = DrawingFactory(sku="old")
+    session.commit()
+    del drawn[:]
+    made = list(create_many(DrawingFactory, [{"sku": "old"}, {"sku": "new"}, {"sku": "new"}]))
+    assert made[0] is old
+    assert len(drawn) == 1
+    assert rows(Category) == [2]
+
+    class UnevaluatedFactory(DrawingFactory):
+        title = factory.LazyFunction(never)
+        category = factory.LazyFunction(never)
+
+    assert list(create_many(UnevaluatedFactory, [{"sku": "old"}, {"sku": "new"}])) == made[:2]
+
+
+def test_mismatches(session):
+    """Passed values are compared with each reused row, as in a single call."""
+    CategoryFactory(name="Books", color="red")
+    session.commit()
+    given = [{"name": "Books", "color": "red"}, {"name": "Books", "color": "blue"}]
+    with pytest.warns(MismatchWarning, match="color='blue'") as caught:
+        list(create_many(CategoryFactory, given))
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(MismatchWarning, match="color='green'"):
+        list(create_many(CategoryFactory, [{"name": "x"}, {"name": "x", "color": "green"}]))
+
+
+def test_updates(session):
+    """Under on_mismatch="update" each row's passed values are assigned in turn."""
+    declared = shop.with_policy(CategoryFactory, "update")
+    declared(name="Books", color="red")
+    made = list(create_many(declared, [{"name": "Books", "color": c} for c in ("blue", "green")]))
+    assert [category.color for category in made] == ["green", "green"]
+
+
+# What rows of a chunk know of each other
+
+
+@pytest.mark.parametrize("autoflush", [True, False])
+def test_a_query_sees_the_rows_before(autoflush, session):
+    """A declaration that queries sees the rows before its own, as one by one."""
+    session.autoflush = autoflush
+
+    def next_name():
+        return str(session.execute(select(func.count()).select_from(Country)).scalar())
+
+    @reuse_existing
+    class CountedFactory(CountryFactory):
+        code = factory.LazyFunction(next_name)
+
+    assert [country.code for country in CountedFactory.create_batch(4)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("in_key", [True, False])
+def test_a_collection_has_the_rows_before(in_key, session):
+    """A declaration that counts the children of its parent counts those of the same batch."""
+    number = factory.LazyAttribute(lambda region: len(region.country.regions))
+
+    class CountedFactory(RegionFactory):
+        code = factory.LazyAttribute(lambda r: f"{len(r.country.regions)}") if in_key else "x"
+        position = number
+
+    country = CountryFactory()
+    given = [{"country": country, **({} if in_key else {"code": f"{n}"})} for n in range(4)]
+    made = list(create_many(CountedFactory, given))
+    assert [region.position for region in made] == [0, 1, 2, 3]
+    assert [region.code for region in made] == ["0", "1", "2", "3"]
+
+
+def test_a_tree(session):
+    """A row may be the parent of a later one of the same batch."""
+
+    class ChildFactory(NodeFactory):
+        class Params:
+            under = None
+
+        parent = factory.Maybe(
+            "under", factory.SubFactory(NodeFactory, name=factory.SelfAttribute("..under"))
+        )
+
+    given = [
+        {"name": "root", "label": "mine"},
+        {"name": "a", "under": "root"},
+        {"name": "b", "under": "a"},
+        {"name": "c", "under": "late"},
+        {"name": "late"},
+    ]
+    root, a, b, c, late = create_many(ChildFactory, given)
+    assert (a.parent, b.parent, c.parent) == (root, a, late)
+    assert [node.label for node in (root, a, b, c, late)] == ["mine", "?", "?", "?", "?"]
+    assert rows(Node) == [5]
+
+
+def test_a_tree_of_subfactories(session):
+    """The same where the parent's name is passed by its path."""
+
+    class ChildFactory(NodeFactory):
+        parent = factory.SubFactory(NodeFactory)
+
+    given = [
+        {"name": "root", "label": "mine", "parent": None},
+        {"name": "a", "parent__name": "root"},
+        {"name": "b", "parent__name": "a"},
+    ]
+    root, a, b = create_many(ChildFactory, given)
+    assert (a.parent, b.parent, root.label) == (root, a, "mine")
+    assert rows(Node) == [3]
+
+
+def test_a_row_that_a_declaration_inserts(session):
+    """A row that comes from elsewhere, while the chunk is evaluated, is reused."""
+
+    def interfere():
+        session.execute(insert(Category.__table__).values(name="second"))
+        return "first"
+
+    @reuse_existing
+    class InterferingFactory(CategoryFactory):
+        color = factory.LazyFunction(interfere)
+
+    made = list(create_many(CategoryFactory, named("zero")))
+    first = InterferingFactory.create_batch(1, name="one")
+    assert rows(Category) == [3]
+    made = list(create_many(CategoryFactory, named("one", "second", "zero")))
+    assert made[0] is first[0]
+    assert rows(Category) == [3]
+
+
+# When it is refused
+
+
+@pytest.mark.backends("postgresql", "mariadb")  # SQLite has one writer at a time
+def test_a_lost_race(engine, make_session):
+    """A chunk that is refused goes row by row; what others inserted is reused, nothing is lost."""
+    drawn = []
+
+    @reuse_existing
+    class DrawingFactory(CategoryFactory):
+        color = factory.LazyFunction(lambda: drawn.append(1) or "drawn")
+
+    session = make_session()
+    with current(session):
+        mine = CategoryFactory(name="mine")
+        insert_as_another(engine, Category, name="2", color="theirs")
+        made = list(create_many(DrawingFactory, named("1", "2", "3", "1")))
+        assert [category.name for category in made] == ["1", "2", "3", "1"]
+        assert made[1].color == "theirs"
+        assert made[0] is made[3]
+        assert len(drawn) == 3  # each at most once, those of the lost row among them
+        assert mine in session
+        session.commit()
+        assert rows(Category) == [4]
+
+
+def test_an_error_names_the_row(session):
+    """An error has the row's index; earlier chunks stay, and its own is undone."""
+    given = [*named("a", "b", "c"), {"name": "d", "colour": "red"}, *named("e")]
+    objects = create_many(CategoryFactory, given, chunk_size=2)
+    made = []
+    with pytest.raises(ReuseError, match=r"^row 3: TypeError: 'colour' is an invalid") as caught:
+        made.extend(objects)
+    assert [category.name for category in made] == ["a", "b"]
+    assert caught.value.index == 3
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert rows(Category) == [2]
+    assert list(objects) == []
+
+
+def test_an_error_of_ours_stays_what_it_is(session):
+    """An error of this package keeps its type and its data, and gets the index."""
+    CityFactory(name="a", alias="A", region=None)
+    CityFactory(name="b", alias="B", region=None)
+    given = [{"name": "a", "region": None}, {"name": "a", "alias": "B", "region": None}]
+    with pytest.raises(MismatchError, match=r"^row 1: CityFactory") as caught:
+        list(create_many(CityFactory, given))
+    assert (caught.value.index, caught.value.factory) == (1, "CityFactory")
+
+
+def test_an_error_of_the_database(session):
+    """A row that the database refuses for another reason is found out, and named."""
+    given = [{"sku": "1"}, {"sku": "2", "id": 7}, {"sku": "3", "id": 7}, {"sku": "4"}]
+    with no_reuse():
+        ProductFactory(sku="old", id=7)
+    session.commit()
+    with pytest.raises(ReuseError, match=r"^row 1: ") as caught:
+        list(create_many(persisting(reuse_existing(on="sku")(ProductFactory), "flush"), given))
+    assert caught.value.index == 1
+    assert rows(Product, Category) == [1, 1]  # and no parent of a product that is not there
+
+
+@pytest.mark.parametrize("row", ["Books", None, {1: 2}, [("name", "Books")]])
+def test_a_row_that_is_no_mapping(row, session):
+    """What cannot be keyword arguments is an error that names the row."""
+    with pytest.raises(ReuseError, match=r"^row 1: TypeError") as caught:
+        list(create_many(CategoryFactory, [{"name": "a"}, row]))
+    assert caught.value.index == 1
+    assert rows(Category) == [0]
+
+
+def test_an_error_of_the_rows_themselves(session):
+    """An iterable that fails raises its own error; earlier chunks are there."""
+
+    def given():
+        yield from named("a", "b", "c")
+        raise OSError("unplugged")
+
+    made = []
+    with pytest.raises(OSError, match="unplugged"):
+        made.extend(create_many(CategoryFactory, given(), chunk_size=2))
+    assert [category.name for category in made] == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None, True, "10"])
+def test_chunk_size(size):
+    """A chunk size that can't be is refused at once."""
+    with pytest.raises(ReuseError, match=r"CategoryFactory: chunk_size=.* positive number"):
+        create_many(CategoryFactory, [], chunk_size=size)
+
+
+def test_a_factory_that_does_not_reuse():
+    """create_many is for factories that reuse."""
+    with pytest.raises(ReuseError, match="ShopFactory is no factory that reuses rows"):
+        create_many(ShopFactory, [])
+
+
+def test_an_abstract_factory():
+    """An abstract factory raises factory_boy's own error, for a batch too."""
+
+    @reuse_existing
+    class AbstractFactory(ShopFactory):
+        class Meta:
+            abstract = True
+
+    with pytest.raises(factory.errors.FactoryError, match="abstract"):
+        AbstractFactory.create_batch(1)
+    with pytest.raises(ReuseError, match="abstract"):
+        list(create_many(AbstractFactory, [{}]))
+
+
+# Factories of other kinds
+
+
+def test_a_factory_with_a_create_of_its_own(session, statements):
+    """Its `_create` is called for each row that is missing, and the SELECT is shared."""
+    created = []
+
+    @reuse_existing
+    class OwnFactory(CategoryFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            created.append(kwargs["name"])
+            return super()._create(model_class, *args, **kwargs)
+
+    CategoryFactory(name="b")
+    session.commit()
+    with statements() as seen:
+        made = list(create_many(OwnFactory, named("a", "b", "c", "a")))
+    assert created == ["a", "c"]
+    assert [category.name for category in made] == ["a", "b", "c", "a"]
+    assert seen.count("SAVEPOINT") == 2
+    assert seen[0] == "SELECT"
+    assert rows(Category) == [3]
+
+
+@pytest.mark.parametrize("hook", ["create", "_generate"])
+def test_a_factory_with_a_way_in_of_its_own(hook, session):
+    """A method of the project's own that sees each call goes on seeing it."""
+    seen = []
+
+    def see(cls, *args, **kwargs):
+        seen.append(cls.__name__)
+        return getattr(super(OwnFactory, cls), hook)(*args, **kwargs)
+
+    OwnFactory = type("OwnFactory", (CategoryFactory,), {hook: classmethod(see)})
+    assert len(set(create_many(OwnFactory, named("a", "b", "a")))) == 2
+    assert len(set(OwnFactory.create_batch(2, name="a"))) == 1
+    assert seen == ["OwnFactory"] * 5
+
+
+def test_lazy(session, statements):
+    """What a lazy factory makes stays pending, chunk after chunk."""
+    lazy = persisting(CategoryFactory, None)
+    with statements() as seen:
+        made = list(create_many(lazy, named(*"abcab"), chunk_size=3))
+    assert seen == ["SELECT"]
+    assert set(session.new) == set(made)
+    assert len(session.new) == 3
+
+
+def test_commit(session, statements):
+    """A factory that commits does so once a chunk."""
+    committed = []
+    event.listen(session, "after_commit", lambda session: committed.append(1))
+    declared = persisting(CategoryFactory, "commit")
+    made = list(create_many(declared, named(*"abcde"), chunk_size=3))
+    session.rollback()
+    assert rows(Category) == [5]
+    assert len(committed) == 2
+    assert [category.name for category in made] == list("abcde")
+
+
+def test_without_a_savepoint(session, statements):
+    """savepoint=False inserts one by one, as in single calls; the SELECT is shared."""
+    declared = reuse_existing(savepoint=False)(persisting(CategoryFactory, "flush"))
+    with statements() as seen:
+        list(create_many(declared, named(*"abc")))
+    assert seen == ["SELECT", "INSERT", "INSERT", "INSERT"]
+
+
+def test_without_a_key(session, statements):
+    """on=() looks nothing up, and inserts all rows together."""
+    declared = reuse_existing(on=())(persisting(CategoryFactory, "flush"))
+    with statements() as seen:
+        made = list(create_many(declared, [{} for _ in range(5)]))
+    assert len(set(made)) == 5
+    assert [verb for verb, _ in itertools.groupby(seen)] == ["SAVEPOINT", "INSERT", "RELEASE"]
+
+
+@pytest.mark.parametrize("options", [{"cache": False}, {"refresh": True}, {"match": "explicit"}])
+def test_options(options, session):
+    """Whatever the options, the objects are those of single calls."""
+    declared = reuse_existing(**options)(persisting(CategoryFactory, "flush"))
+    old = CategoryFactory(name="b")
+    made = list(create_many(declared, [*named("a", "b", "a"), {}]))
+    assert made[1] is old
+    assert made[0] is made[2]
+    assert rows(Category) == [3]
+
+
+def test_where(session):
+    """Only rows that satisfy `where` are reused, and those are found together."""
+    declared = reuse_existing(on="color", where=Category.name.like("x%"))(
+        persisting(CategoryFactory, "flush")
+    )
+    for name, color in [("x1", "red"), ("y1", "red"), ("x2", "blue"), ("y2", "green")]:
+        CategoryFactory(name=name, color=color)
+    session.commit()
+    given = [{"color": color, "name": f"x-{color}"} for color in ("red", "blue")]
+    with pytest.warns(MismatchWarning):
+        made = list(create_many(declared, given))
+    assert [category.name for category in made] == ["x1", "x2"]
+    (new,) = create_many(declared, [{"color": "green", "name": "x3"}])
+    assert new.name == "x3"
+
+
+def test_no_reuse(session):
+    """Inside no_reuse() each row is inserted."""
+    CategoryFactory(name="a")
+    session.commit()
+    with no_reuse(), pytest.raises(ReuseError, match=r"^row 0: IntegrityError"):
+        list(create_many(CategoryFactory, named("a")))
+    session.rollback()
+    with no_reuse(), pytest.raises(IntegrityError):
+        CategoryFactory.create_batch(1, name="a")
+
+
+def test_inside_find(session):
+    """A batch that a declaration makes inserts nothing, while something is only looked for."""
+
+    @reuse_existing
+    class BatchedFactory(ProductFactory):
+        category = factory.LazyFunction(lambda: CategoryFactory.create_batch(1, name="new")[0])
+        sku = factory.LazyAttribute(lambda product: product.category.name)
+
+    assert find(BatchedFactory) is None
+    assert rows(Category, Product) == [0, 0]
+
+
+# create_batch
+
+
+def test_create_batch(session, statements):
+    """create_batch of a reuse-enabled factory makes its rows together."""
+    with statements() as seen:
+        made = CategoryFactory.create_batch(5, color="red")
+    assert isinstance(made, list)
+    assert len(set(made)) == 5
+    assert seen.count("SELECT") == seen.count("SAVEPOINT") == 1
+    assert len(set(CategoryFactory.create_batch(5, name="one"))) == 1
+    assert CategoryFactory.create_batch(0) == []
+    assert factory.create_batch(Category, 2, FACTORY_CLASS=CategoryFactory)[0].id is not None
+
+
+def test_create_batch_raises_what_it_always_did(session):
+    """An error in a batch is the error itself."""
+    with pytest.raises(TypeError, match="'colour' is an invalid keyword argument"):
+        CategoryFactory.create_batch(2, colour="red")
+    with pytest.raises(TypeError):
+        CategoryFactory.create_batch("2")
+
+
+def test_batches_that_build(session):
+    """build_batch and stub_batch build, and reuse nothing."""
+    assert len({id(category) for category in CategoryFactory.build_batch(3, name="a")}) == 3
+    assert len(CategoryFactory.stub_batch(2)) == 2
+    assert rows(Category) == [0]
+
+
+def test_a_subclass_without_reuse(session):
+    """Where a subclass turns reuse off, its batches are factory_boy's own."""
+
+    class OffFactory(CategoryFactory):
+        class Meta:
+            reuse = False
+
+    OffFactory.create_batch(2)
+    assert rows(Category) == [2]
+    with pytest.raises(IntegrityError):
+        OffFactory.create_batch(2, name="a")
