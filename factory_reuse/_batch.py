@@ -167,7 +167,7 @@ class _Chunk:
                     yield row.finish()
             except BaseException as error:
                 if self._savepoint is not None:
-                    self._savepoint.give_up(error)
+                    self._savepoint.roll_back(error)
                 raise
             finally:
                 self._ahead.clear()

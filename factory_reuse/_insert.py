@@ -42,7 +42,6 @@ def insert(
         Exception: what ``make`` raised, untouched, when no row explains it. In each case the
             failed INSERT alone is undone.
     """
-    handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
     cache = session_cache(session)  # it notes what a flush is about to insert
     scope = Savepoint(session, mapper)
     cache.inserting = []
@@ -51,8 +50,8 @@ def insert(
         scope.release()
     except BaseException as error:
         failed, cache.inserting = cache.inserting, []
-        causes = list(_causes(error, handled))
-        scope.roll_back(causes)
+        causes = scope.causes(error)
+        scope.roll_back(error)
         deadlock = _deadlock(causes)
         if deadlock is not None and deadlock is not error:
             raise deadlock from error  # not that there was no SAVEPOINT left to go back to
@@ -77,13 +76,12 @@ def insert(
 @contextlib.contextmanager
 def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
     """Flush the block's changes inside a SAVEPOINT; if it fails, undo them alone."""
-    handled = sys.exc_info()[1]
     scope = Savepoint(session, mapper)
     try:
         yield
         scope.release()
     except BaseException as error:
-        scope.roll_back(list(_causes(error, handled)))
+        scope.roll_back(error)
         raise
 
 
@@ -93,6 +91,7 @@ class Savepoint:
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self._session = session
+        self._handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
         flush_unfinished(session)
         self._nested: Any = None
@@ -121,20 +120,14 @@ class Savepoint:
             BaseException: what ended more than the SAVEPOINT, such as a lost connection, or is no
                 mere error.
         """
-        handled = sys.exc_info()[1]
         try:
             make()
             self._session.flush()
         except BaseException as error:
-            goes_on = self.roll_back(list(_causes(error, handled)))
-            if not goes_on or not isinstance(error, Exception):
+            if not self.roll_back(error) or not isinstance(error, Exception):
                 raise
             return False
         return True
-
-    def give_up(self, error: BaseException) -> None:
-        """Undo what was done since, because of an error that the caller raises."""
-        self.roll_back(list(_causes(error, None)))
 
     def release(self) -> None:
         """Flush, and keep what was done since."""
@@ -148,12 +141,17 @@ class Savepoint:
             # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
             self._session.commit()
 
-    def roll_back(self, causes: Sequence[BaseException]) -> bool:
-        """Undo what was done since, and no more; it was an error with these causes.
+    def causes(self, error: BaseException) -> list[BaseException]:
+        """Return an error that came up since, and all those behind it."""
+        return list(_causes(error, self._handled))
+
+    def roll_back(self, error: BaseException) -> bool:
+        """Undo what was done since, and no more, because of an error.
 
         Returns:
             Whether the transaction goes on.
         """
+        causes = self.causes(error)
         try:
             if self._nested is None:
                 self._session.rollback()

@@ -3,8 +3,9 @@
 import contextlib
 import contextvars
 import os
+import weakref
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, Iterator
+from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
 import hypothesis
 import pytest
@@ -32,6 +33,7 @@ PATH = os.environ.get("FACTORY_REUSE_TEST_PATH") or "both"
 _recalled = _options.ReuseOptions._recalled
 _find = _direct.DirectCall._find
 _object = _direct.DirectCall.object
+_of_a_batch = weakref.WeakSet()
 _checking = contextvars.ContextVar("checking", default=False)
 
 
@@ -66,7 +68,7 @@ def _found_as_decided(call: Any) -> Any:
 
 
 def _object_of_a_batch(call: Any) -> Any:
-    if hasattr(call, "of_batch"):
+    if call in _of_a_batch:
         return _object(call)
     counter = call.meta._counter
     before = counter.seq
@@ -75,9 +77,15 @@ def _object_of_a_batch(call: Any) -> Any:
     if chunk is None:
         return _object(call)
     chunk._rows[0].call = call
-    call.of_batch = True
+    _of_a_batch.add(call)
     (obj,) = chunk.objects()
     return obj
+
+
+def _made_for_a_batch(*args: Any) -> Any:
+    call = _direct.DirectCall(*args)
+    _of_a_batch.add(call)
+    return call
 
 
 def _never_plain(*args: Any) -> None:
@@ -90,6 +98,13 @@ if PATH == "long":
     _direct.PlainCall = _never_plain
 elif PATH == "batch":
     _direct.DirectCall.object = _object_of_a_batch
+    _batch.DirectCall = _made_for_a_batch
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    for item in items if PATH == "batch" else ():
+        if item.get_closest_marker("single"):
+            item.add_marker(pytest.mark.skip(reason="about a single call"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -445,6 +445,7 @@ def test_nothing_in_vain(session):
     assert list(create_many(UnevaluatedFactory, [{"sku": "old"}, {"sku": "new"}])) == made[:2]
 
 
+@pytest.mark.single
 def test_mismatches(session):
     """Passed values are compared with each reused row, as in a single call."""
     CategoryFactory(name="Books", color="red")

@@ -5,7 +5,7 @@ import itertools
 
 import factory
 import pytest
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from keyed import current
 from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint, create_engine, select
@@ -162,6 +162,7 @@ def one_by_one(declared, calls):
 
 
 @pytest.mark.parametrize("persistence", ["flush", None])
+@settings(max_examples=settings.default.max_examples // 10)
 @given(
     before=st.lists(rows, max_size=4),
     calls=st.lists(rows, min_size=1, max_size=8),

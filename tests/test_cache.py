@@ -148,6 +148,7 @@ def test_repeat_after_a_miss(statements):
     assert seen == []
 
 
+@pytest.mark.single
 def test_nested_miss(statements):
     """Three new rows cost three times one."""
     with statements() as seen:
@@ -155,6 +156,7 @@ def test_nested_miss(statements):
     assert sorted(seen) == sorted(["SELECT", "SAVEPOINT", "INSERT", "RELEASE"] * 3)
 
 
+@pytest.mark.single
 def test_nested_miss_below_a_present_row(committed, statements):
     """A new root over a present child costs the child's SELECT more."""
     with statements() as seen:

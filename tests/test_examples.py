@@ -245,6 +245,7 @@ def test_demo_fits_a_terminal(capsys):
     assert lines[-1] == "The decorated days end in no error."
 
 
+@pytest.mark.single
 def test_demo_is_the_same_each_time_and_in_a_new_process(tmp_path):
     """The demo's output depends on nothing, and warns of nothing."""
     finished = run(tmp_path, "-m", "factory_reuse", "demo")

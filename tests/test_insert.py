@@ -235,6 +235,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.single
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
 @pytest.mark.filterwarnings("ignore:New instance:sqlalchemy.exc.SAWarning")
 def test_refused(call, foreign_keys, refusals, session, statements, rows):
@@ -406,6 +407,7 @@ def test_own_error_while_a_refusal_is_handled(session):
     assert session.query(Region).all() == []
 
 
+@pytest.mark.single
 def test_a_row_that_may_not_be_locked(engine, session, refusals):
     """Where the second look fails, for want of a privilege, say, the refusal is what comes."""
     session.add(Region(name="mine", code="taken", label=""))
@@ -461,6 +463,7 @@ def test_refused_as_the_first_statement(session, rows):
     assert rows() == []
 
 
+@pytest.mark.single
 def test_refused_below_a_parent(session, rows):
     """The rows below the refused one were inserts of their own, and stay."""
     with pytest.raises(IntegrityError):

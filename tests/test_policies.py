@@ -85,6 +85,7 @@ def test_raise_tells_all_by_attributes():
 # Where the warning points
 
 
+@pytest.mark.single
 @pytest.mark.backends("sqlite")
 @pytest.mark.parametrize(
     "call",
@@ -115,6 +116,7 @@ class RedBooksFactory(ShopFactory):
     category = factory.SubFactory(CategoryFactory, name="Books", color="red")
 
 
+@pytest.mark.single
 @pytest.mark.backends("sqlite")
 def test_the_warning_points_at_the_helper_that_calls():
     """A call in a helper function of the suite is the line to look at."""

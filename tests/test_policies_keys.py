@@ -247,6 +247,7 @@ def test_a_failed_call_leaves_the_session_usable():
 # Update
 
 
+@pytest.mark.single
 def test_update_assigns_what_was_passed(statements):
     """Only passed values that differ are assigned, in one UPDATE inside a SAVEPOINT."""
     ann = UserFactory(email="ann@x.org", login="ann", number=1)

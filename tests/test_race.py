@@ -95,6 +95,7 @@ def isolated(session, level):
     session.connection(execution_options={"isolation_level": level})
 
 
+@pytest.mark.single
 def test_lost(faster, session):
     """The winner's row is the answer; it is there once, and the transaction goes on."""
     with recording() as outcomes:
@@ -236,6 +237,7 @@ def test_lost_child(faster, session):
     assert all(child is city for child in region.cities)  # MariaDB's snapshot lacks the winner
 
 
+@pytest.mark.single
 def test_lost_below(faster):
     """A SubFactory's lost race gives the parent the winner's row."""
 

@@ -29,7 +29,7 @@ from shop import (
 
 Base = shop.Base  # whose tables `engine` makes
 
-pytestmark = pytest.mark.backends("sqlite")
+pytestmark = [pytest.mark.backends("sqlite"), pytest.mark.single]
 
 
 @pytest.fixture(autouse=True)
