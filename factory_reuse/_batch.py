@@ -279,7 +279,7 @@ class _Chunk:
                 self._current = row.index
                 row.call.make()
 
-        outer = self._savepoint
+        outer: Any = self._savepoint
         inner = Savepoint(self._session, self._mapper) if self._has_inserted else outer
         self._inserting = True
         try:

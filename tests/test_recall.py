@@ -14,7 +14,7 @@ from factory_reuse import (
     reuse_existing,
     use_session,
 )
-from factory_reuse._direct import DirectCall
+from factory_reuse._direct import DirectBuilder, DirectCall
 from factory_reuse._options import ReuseOptions
 from shop import (
     Category,
@@ -52,9 +52,10 @@ def decided(monkeypatch):
         seen.append(self.meta.factory.__name__)
         return direct(self)
 
-    # What tests/conftest.py puts in its place decided, in order to compare.
-    recalled = vars(ReuseOptions)["_recalled"].__globals__["_recalled"]
-    monkeypatch.setattr(ReuseOptions, "_recalled", recalled)
+    # What tests/conftest.py puts in their place decides again, in order to compare.
+    originals = vars(ReuseOptions)["_recalled"].__globals__
+    monkeypatch.setattr(ReuseOptions, "_recalled", originals["_recalled"])
+    monkeypatch.setattr(DirectCall, "_find", originals["_find"])
     monkeypatch.setattr(StepBuilder, "build", record_build)
     monkeypatch.setattr(DirectCall, "object", record_direct)
     return seen
@@ -67,7 +68,7 @@ def twice(declared, **passed):
     return obj
 
 
-def test_a_repeated_call_decided_nothing(decided, statements):
+def test_a_repeated_call_decides_nothing(decided, statements):
     """The third equal call in a transaction runs no build step, and sends nothing."""
     books = twice(CategoryFactory, name="Books")
     del decided[:]
@@ -76,6 +77,20 @@ def test_a_repeated_call_decided_nothing(decided, statements):
         assert CategoryFactory.create(name="Books") is books
         assert get_or_create(CategoryFactory, name="Books") == (books, False)
     assert (decided, seen) == ([], [])
+
+
+def test_a_plain_call_that_finds_its_row_builds_nothing(session, statements, monkeypatch):
+    """Of a row that is there, a direct call with plain values costs its SELECT, and no build."""
+    books = CategoryFactory(name="Books", color="red")
+    session.commit()
+    monkeypatch.setattr(DirectBuilder, "begin", never)
+    with statements() as seen:
+        assert CategoryFactory(name="Books") is books
+    assert seen == ["SELECT"]
+    with pytest.warns(MismatchWarning, match="color='blue'"):
+        CategoryFactory(name="Books", color="blue")
+    with pytest.raises(TypeError, match="'colour' is an invalid keyword"):
+        CategoryFactory(name="Books", colour="red")
 
 
 def test_a_repeated_sub_factory_evaluates_nothing(decided):

@@ -2,7 +2,7 @@
 
 import pycountry
 
-from factory_reuse import use_session
+from factory_reuse import create_many, use_session
 
 from .factories import CountryFactory, CurrencyFactory, SubdivisionFactory, local_code
 
@@ -10,9 +10,16 @@ from .factories import CountryFactory, CurrencyFactory, SubdivisionFactory, loca
 def seed(session):
     """Make every country, subdivision and currency that ``session`` has no row for."""
     with use_session(session):
-        for record in pycountry.countries:
-            CountryFactory(code=record.alpha_2)
-        for record in pycountry.subdivisions:
-            SubdivisionFactory(country__code=record.country_code, code=local_code(record.code))
-        for record in pycountry.currencies:
-            CurrencyFactory(code=record.alpha_3)
+        for factory, rows in (
+            (CountryFactory, ({"code": record.alpha_2} for record in pycountry.countries)),
+            (
+                SubdivisionFactory,
+                (
+                    {"country__code": record.country_code, "code": local_code(record.code)}
+                    for record in pycountry.subdivisions
+                ),
+            ),
+            (CurrencyFactory, ({"code": record.alpha_3} for record in pycountry.currencies)),
+        ):
+            for _ in create_many(factory, rows):
+                pass

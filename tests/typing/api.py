@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
 
 # `factory.Factory` is not re-exported, as strict type checkers see it.
 from factory.base import Factory
@@ -14,6 +14,7 @@ from factory_reuse import (
     MismatchError,
     ReuseError,
     ReuseMixin,
+    create_many,
     find,
     get_or_create,
     no_reuse,
@@ -127,6 +128,12 @@ if found is not None:
 else:
     assert_type(found, None)
 assert_type(find(Mixed) is None, bool)
+
+assert_type(create_many(Bare, [{"name": "Books"}]), Iterator[Model])
+assert_type(list(create_many(Child, iter([{}]), chunk_size=10)), List[Model])
+create_many(Model, [])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+create_many(Bare, ["Books"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+create_many(Bare, [], 10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 # Scope.
