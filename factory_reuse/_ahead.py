@@ -43,6 +43,8 @@ class Ahead:
         self._absent: dict[Hashable, Mark] = {}
         self._tokens: dict[Mark, list[Hashable]] = {}
         self._claims: dict[Mark, Any] = {}
+        #: Another number after each time that all knowledge was lost.
+        self.generation = 0
 
     def has_no(self, token: Hashable) -> bool:
         """Whether no row has the key that the token stands for."""
@@ -54,27 +56,32 @@ class Ahead:
         self._tokens.setdefault(mark, []).append(token)
 
     def claim(self, mark: Mark, claimant: Any) -> None:
-        """Note who is going to insert a row with the key: so it is not known to be absent."""
+        """Note who is going to have the key: so it is not known to be absent."""
         self._forget_absent(mark)
         self._claims[mark] = claimant
 
     def claimant(self, mark: Mark) -> Any:
-        """Return who is going to insert a row with the key, if that is not done yet."""
+        """Return who is going to have the key, if there is no row with it yet."""
         return self._claims.get(mark)
 
-    def release(self, mark: Mark) -> None:
-        """Take a claim back."""
-        self._claims.pop(mark, None)
+    def release(self, mark: Mark, claimant: Any) -> None:
+        """Take a claim back, if it is the claimant's still."""
+        if self._claims.get(mark) is claimant:
+            del self._claims[mark]
 
     def clear(self) -> None:
-        """Forget everything."""
-        if self._absent or self._claims:
+        """Forget what is absent. Who is going to insert what stays, if it is still missing."""
+        self.generation += 1
+        self.forget_absent()
+
+    def forget_absent(self) -> None:
+        """The same, where nothing speaks against it."""
+        if self._absent:
             self._absent.clear()
             self._tokens.clear()
-            self._claims.clear()
 
     def take_out(self, flushed: Sequence[Any]) -> None:
-        """Forget the keys that objects have which were just inserted or changed."""
+        """Forget the keys that objects have which were just made or changed."""
         for key in {mark[0] for marks in (self._tokens, self._claims) for mark in marks}:
             base = key.mapper.base_mapper
             marks = marks_of(key, (o for o in flushed if inspect(o).mapper.base_mapper is base))
@@ -86,4 +93,4 @@ class Ahead:
 
     def _forget_absent(self, mark: Mark) -> None:
         for token in self._tokens.pop(mark, ()):
-            del self._absent[token]
+            self._absent.pop(token, None)

@@ -8,8 +8,8 @@ from collections import abc
 from typing import Any, Callable, Final, Iterable, Iterator, Mapping, Sequence, TypeVar
 
 from factory.base import BaseFactory
-from sqlalchemy import Table, event
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy import Table, event, inspect
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.selectable import Select
 from sqlalchemy.sql.visitors import iterate
@@ -78,8 +78,9 @@ def create_batch(factory: type[BaseFactory[T]], rows: Iterable[Mapping[str, Any]
 _SIZE: Final = 1000
 
 
-def _chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(rows)
+def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    # Whoever gives them out may use one mapping for all.
+    iterator = (dict(row) if _is_call(row) else row for row in rows)
     return iter(lambda: list(itertools.islice(iterator, size)), [])
 
 
@@ -162,7 +163,7 @@ class _Chunk:
                 with _listening(self._session, self._on_statement):
                     self._settle(self._rows)
                 for row in self._rows:
-                    if row.call.obj is MISSING and not self._is_first(row):
+                    if row.call.obj is MISSING and not self._holds(row):
                         row.ask_again()
                     yield row.finish()
             except BaseException as error:
@@ -170,14 +171,14 @@ class _Chunk:
                     self._savepoint.roll_back(error)
                 raise
             finally:
-                self._ahead.clear()
+                self._forget()
             if self._savepoint is not None:
                 self._savepoint.release()
                 if self._plan.commit:
                     self._session.commit()
 
     def _settle(self, rows: Sequence[_Row]) -> None:
-        missing = self._ask(rows)
+        missing = [row for row in self._ask(rows) if not _passes_transient(row.call.given)]
         self._foresee_parents(missing, self._meta.pre_declarations.declarations)
         if missing and self._inserts_together():
             self._insert(missing)
@@ -186,7 +187,9 @@ class _Chunk:
 
     def _inserts_together(self) -> bool:
         """Whether rows are inserted together; from then on an error undoes what the chunk did."""
-        if self._savepoint is None and self._plan.savepoint and self._meta.goes_together:
+        # Under "update" a row that is there may be given what a later one is going to insert.
+        alone = not self._meta.goes_together or self._plan.policy.on_mismatch == "update"
+        if self._savepoint is None and self._plan.savepoint and not alone:
             begun = Savepoint(self._session, self._mapper)
             self._savepoint = begun if begun.exists else None
             self._level = self._session.get_nested_transaction()
@@ -244,18 +247,39 @@ class _Chunk:
             row.open = False
             return
         claimant = self._ahead.claimant(foreseen.mark)
-        later = row if claimant is None or claimant.index < row.index else claimant
-        if claimant is not None:
+        if self._is_own(claimant):
+            later = max(row, claimant, key=lambda each: each.index)
             later.follow()
-        if later is not row or claimant is None:
-            self._ahead.claim(foreseen.mark, row)
-            row.marks.append(foreseen.mark)
-            row.foreseen = None
-            row.call.answer(None)
+            if later is row:
+                return
+        self._ahead.claim(foreseen.mark, row)
+        row.marks.append(foreseen.mark)
+        if foreseen.there is None:
+            row.open = False
+            return
+        row.generation = self._ahead.generation if row.generation is None else row.generation
+        row.foreseen = None
+        row.call.answer(None)
 
-    def _is_first(self, row: _Row) -> bool:
-        """Whether nobody has inserted, or is to insert before, what the row is going to."""
-        return all(self._ahead.claimant(mark) is row for mark in row.marks)
+    def _is_own(self, claimant: Any) -> bool:
+        """Whether it is a row of this chunk; a declaration may make another chunk meanwhile."""
+        return (
+            isinstance(claimant, _Row)
+            and claimant in self._rows[claimant.index : claimant.index + 1]
+        )
+
+    def _holds(self, row: _Row) -> bool:
+        """Whether still nobody has, or is to insert before, what the row is going to."""
+        ahead = self._ahead
+        return row.generation in (None, ahead.generation) and all(
+            ahead.claimant(mark) is row for mark in row.marks
+        )
+
+    def _forget(self) -> None:
+        for row in self._rows:
+            for mark in row.marks:
+                self._ahead.release(mark, row)
+        self._ahead.forget_absent()
 
     def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> bool:
         """Look the rows' parents up; return whether all of them are there, as far as is known."""
@@ -265,13 +289,20 @@ class _Chunk:
         """Make the rows' parents and then, of those that nobody has or claims, the rows."""
         if any(map(is_subfactory, self._meta.pre_declarations.declarations.values())):
             self._has_inserted = True
-            self._each(missing, lambda row: row.call.make_parents())
-        rows = [row for row in missing if row.open and self._is_first(row)]
-        for mark in (mark for row in rows for mark in row.marks):
-            self._ahead.release(mark)
+            self._each(missing, self._make_parents)
+        rows = [row for row in missing if row.open and self._holds(row)]
+        for row in rows:
+            for mark in row.marks:
+                self._ahead.release(mark, row)
         if rows and self._insert_together(rows):
             for row in rows:
                 row.call.decision.remember(row.call.obj)
+
+    def _make_parents(self, row: _Row) -> None:
+        if self._holds(row):
+            row.call.make_parents()
+        else:  # a parent of another row took its place
+            row.open = False
 
     def _insert_together(self, rows: Sequence[_Row]) -> bool:
         def make() -> None:
@@ -335,7 +366,8 @@ class _Row:
         open: whether it is still to be done in advance what can be.
         foreseen: what is known of its question.
         repeated: whether an earlier call may answer it.
-        marks: those of the keys that it is going to insert.
+        marks: those of the keys that it is going to have.
+        generation: that of the knowledge that nobody has them; ``None`` where nothing is known.
     """
 
     def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
@@ -345,6 +377,7 @@ class _Row:
         self.repeated = False
         self.foreseen: Foreseen | None = None
         self.marks: list[Mark] = []
+        self.generation: int | None = None
 
     def recall(self) -> None:
         """Leave it to its turn, if it is a repeated call."""
@@ -354,7 +387,8 @@ class _Row:
     def follow(self) -> None:
         """Leave it to its turn, evaluated anew: what is evaluated may depend on rows before."""
         self.call.begin_again()
-        self.marks = []
+        self.foreseen = None
+        self.generation = None
         self.open = False
 
     def ask_again(self) -> None:
@@ -373,6 +407,12 @@ class _Row:
             if not isinstance(known, Missing):
                 call.answer(known)
         return call.object()
+
+
+def _passes_transient(given: Mapping[str, Any]) -> bool:
+    """Whether a row is given an object that no rollback makes forget it, should it be refused."""
+    states = (inspect(value, raiseerr=False) for value in given.values())
+    return any(isinstance(state, InstanceState) and state.transient for state in states)
 
 
 def _at(index: int, error: Exception) -> ReuseError:

@@ -6,6 +6,7 @@ from typing import Any, Mapping
 
 from factory import enums
 from factory.builder import BuildStep, Resolver, StepBuilder, parse_declarations
+from factory.declarations import LazyAttribute, LazyAttributeSequence, SelfAttribute
 from typing_extensions import final
 
 from . import _scope
@@ -93,8 +94,10 @@ class DirectCall:
         self._questions = questions
 
     def begin_again(self) -> None:
-        """Forget what was evaluated."""
-        self._questions = self._builder = self.question = None
+        """Forget the answers, and what was evaluated of the object as it was then."""
+        self._questions = self.question = None
+        if self._builder is not None:
+            self._builder.forget((LazyAttribute, LazyAttributeSequence, SelfAttribute))
 
     def make_parents(self) -> None:
         """Run the SubFactories."""
@@ -141,6 +144,13 @@ class DirectBuilder(StepBuilder):
     def call(self) -> StepCall:
         """What the step gives."""
         return StepCall(self.step, self._stub, self._pre)
+
+    def forget(self, kinds: tuple[type, ...]) -> None:
+        """Evaluate declarations of these kinds anew, when they are asked for."""
+        values = vars(self._stub)["_Resolver__values"]
+        for name, declared in self._pre.declarations.items():
+            if isinstance(declared, kinds):
+                values.pop(name, None)
 
     def make_parents(self) -> None:
         """Evaluate the SubFactories."""

@@ -40,13 +40,13 @@ class Foreseen(NamedTuple):
     """What is known of a key in advance.
 
     Attributes:
-        token: what the cache knows it by.
-        there: whether a row has it; if not, none does.
+        token: what the cache knows it by, if it may.
+        there: whether a row has it; ``None``, if :meth:`Lookup.find` has to tell.
     """
 
-    token: Hashable
+    token: Hashable | None
     mark: Mark
-    there: bool
+    there: bool | None
 
 
 @final
@@ -122,79 +122,72 @@ class Lookup:
         entry = None if token is None else self._cache.get(self.session, token)
         return None if entry is None else entry.obj
 
-    def foresee(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen | None]:
+    def foresee(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen]:
         """Look many keys up with one SELECT, so that :meth:`find` needs none for each of them.
 
         What is there goes into the cache; what is surely not there is noted as absent. All else is
         left to :meth:`find`: unflushed objects, a key that two rows have, texts that only the
         database can tell equal, and values that have no token.
 
-        Returns:
-            What is known of each now; ``None``, if it must be left to :meth:`find`.
+        Raises:
+            TypeError: a value has no hash.
         """
         self._flush_changes()
+        marks = [mark_of(key, values) for values in asked]
         tokens = [self._token(key, values) if key.fits(values) else None for values in asked]
-        known: dict[Hashable, Foreseen] = {}
+        there: dict[Hashable, bool | None] = {None: None}
         wanted: dict[Hashable, tuple[Any, ...]] = {}
         for token, values in zip(tokens, asked):
-            if token is None or token in known:
-                continue
-            there = self._cache.get(self.session, token) is not None
-            known[token] = Foreseen(token, mark_of(key, values), there)
-            if not there and not self._cache.ahead.has_no(token):
-                wanted[token] = values
-        for token in self._unsettled(key, wanted, known) if wanted else ():
-            del known[token]
-        return [known.get(token) for token in tokens]
+            if token not in there:
+                there[token] = self._cache.get(self.session, token) is not None
+                if not there[token] and not self._cache.ahead.has_no(token):
+                    wanted[token] = values
+        if wanted:
+            there.update(self._asked(key, wanted, dict(zip(tokens, marks))))
+        return [Foreseen(token, mark, there[token]) for token, mark in zip(tokens, marks)]
 
-    def _unsettled(
-        self,
-        key: Key,
-        wanted: dict[Hashable, tuple[Any, ...]],
-        known: dict[Hashable, Foreseen],
-    ) -> list[Hashable]:
-        """Ask for the wanted keys, and return those that the answer does not settle."""
+    def _asked(
+        self, key: Key, wanted: dict[Hashable, tuple[Any, ...]], marks: dict[Hashable, Mark]
+    ) -> dict[Hashable, bool | None]:
+        """Return for each of the wanted whether a row has it, or ``None`` where that is unclear."""
+        unclear: dict[Hashable, bool | None] = dict.fromkeys(wanted)
         found: dict[Hashable, dict[int, Any]] = {}
         explained = True
         with self.queries.pending_kept():
             unflushed = marks_of(key, self._unflushed(key))
             if unflushed is None:
-                return list(wanted)
-            marks = {known[token].mark for token in wanted}
-            doubtful = set(unflushed)
+                return unclear
+            doubtful: set[Mark | None] = set(unflushed)
             saved = [
                 values
                 for token, values in wanted.items()
-                if known[token].mark not in unflushed and not any(map(unsaved_in, values))
+                if marks[token] not in unflushed and not any(map(unsaved_in, values))
             ]
             rows = list(self.queries.rows_of_any(key, saved))
             if not key.unique and len(rows) > 2 * len(saved):
-                return list(wanted)  # nothing keeps them few, so that was not all of them
+                return unclear  # nothing keeps them few, so that was not all of them
+            known = {marks[token] for token in wanted}
             for obj, held in rows:
                 values = key.held(held)
                 token = None if values is None else self._token(key, values)
-                mark = known[token].mark if token in wanted else None
-                if mark is None and values is not None:
-                    mark = mark_of(key, values)
-                if values is None or mark not in marks:
+                mark = None if values is None else mark_of(key, values)
+                if values is None or mark not in known:
                     explained = False  # equal to something asked for, but to what?
                     continue
                 doubtful.add(mark)
                 if isinstance(obj, self.mapper.class_) and not self._superseded(obj, key, values):
                     self._freshen(obj, key.columns, held)
                     found.setdefault(token, {})[id(obj)] = obj
-        unsettled = []
+        there = unclear
         for token in wanted:
-            mark = known[token].mark
-            if len(found.get(token, ())) == 1 and mark not in unflushed:
+            if len(found.get(token, ())) == 1 and marks[token] not in unflushed:
                 (obj,) = found[token].values()
                 self._remember(token, key, obj, source="database")
-                known[token] = Foreseen(token, mark, True)
-            elif explained and mark not in doubtful:
-                self._cache.ahead.note_absent(token, mark)
-            else:
-                unsettled.append(token)
-        return unsettled
+                there[token] = True
+            elif explained and marks[token] not in doubtful:
+                self._cache.ahead.note_absent(token, marks[token])
+                there[token] = False
+        return there
 
     def find_locked(self, key: Key, values: tuple[Any, ...]) -> Found | None:
         """Return the row that refused our INSERT, read with a lock.
@@ -218,6 +211,7 @@ class Lookup:
 
     def remember(self, key: Key, values: tuple[Any, ...], obj: Any) -> None:
         """Let the cache answer the key with an object that was just created."""
+        self._cache.ahead.take_out([obj])
         self._remember(self._token(key, values), key, obj)
 
     def _in_memory(self, key: Key, values: tuple[Any, ...]) -> list[Any]:
