@@ -1,33 +1,15 @@
-"""Many calls at a time: each decided as ever, their SELECTs and their INSERTs put together."""
+"""Many calls: :func:`create_many`, and what ``create_batch`` of a reuse-enabled factory does."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections import abc
-from typing import Any, Callable, Final, Iterable, Iterator, Mapping, Sequence, TypeVar
+from typing import Any, Final, Iterable, Iterator, Mapping, TypeVar
 
 from factory.base import BaseFactory
-from sqlalchemy import Table, event, inspect
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
-from sqlalchemy.sql.elements import TextClause
-from sqlalchemy.sql.selectable import Select
-from sqlalchemy.sql.visitors import iterate
-from typing_extensions import final
 
-from . import _scope
-from ._ahead import Mark
-from ._arguments import comes_in_as_usual
-from ._cache import session_cache
-from ._call import is_subfactory
-from ._direct import DirectCall
-from ._foresee import foresee_parents
-from ._insert import Savepoint
-from ._keys import Key
-from ._lookup import Foreseen
+from ._chunk import chunk_of
 from ._options import ReuseOptions, options_of
-from ._session import flush_unfinished
-from ._values import MISSING, Missing
 from .errors import ReuseError
 
 T = TypeVar("T")
@@ -72,7 +54,11 @@ def create_many(
 
 def create_batch(factory: type[BaseFactory[T]], rows: Iterable[Mapping[str, Any]]) -> list[T]:
     """Return what :func:`create_many` yields; errors are raised as they are."""
-    return [obj for chunk in _chunks(rows, _SIZE) for obj in _objects(options_of(factory), chunk)]
+    return [
+        obj
+        for chunk in _chunks(rows, _SIZE)
+        for obj in chunk_of(options_of(factory), chunk).objects()
+    ]
 
 
 _SIZE: Final = 1000
@@ -86,333 +72,28 @@ def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> Iterator[Any]:
     first = 0
-    for chunk in chunks:
-        for index, row in enumerate(chunk):
+    for calls in chunks:
+        for index, row in enumerate(calls):
             if not _is_call(row):
                 raise _at(first + index, TypeError(f"{row!r} is no mapping of keyword arguments"))
+        chunk = chunk_of(meta, calls)
         made: list[Any] = []
         failure: Exception | None = None
         try:
             # All of them, since what is inserted must not wait for the caller to be finished.
-            made.extend(_objects(meta, chunk))
+            made = list(chunk.objects())
         except Exception as error:
+            if chunk.turn is None:
+                raise
             failure = error
-        if failure is not None:
-            raise _at(first + len(made), failure) if len(made) < len(chunk) else failure
+        if failure is not None and chunk.turn is not None:
+            raise _at(first + chunk.turn, failure)
         yield from made
-        first += len(chunk)
+        first += len(calls)
 
 
 def _is_call(row: Any) -> bool:
     return isinstance(row, abc.Mapping) and all(isinstance(name, str) for name in row)
-
-
-def _objects(meta: ReuseOptions, rows: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
-    chunk = _Chunk.of(meta, rows)
-    if chunk is None:
-        return (meta.factory.create(**row) for row in rows)
-    return chunk.objects()
-
-
-@final
-class _Chunk:
-    """Calls that share their queries and their flush.
-
-    :meth:`_settle` does in advance what can be done together: one SELECT a key warms the session's
-    cache, and the rows that are surely missing are inserted. Then each call takes its turn, which
-    is the ordinary way where nothing was made for it. What fails in advance fails again there, and
-    with it what was inserted together is undone.
-    """
-
-    @classmethod
-    def of(cls, meta: ReuseOptions, rows: Sequence[Mapping[str, Any]]) -> _Chunk | None:
-        """Return a chunk, or ``None`` where each call has to go its own way."""
-        scope = _scope.current()
-        if scope.off or scope.finding or not meta.reuse or not comes_in_as_usual(meta.factory):
-            return None
-        try:
-            place = None if meta.abstract else meta.place()
-        except ReuseError:  # as the first call will say
-            return None
-        return None if place is None else cls(meta, *place, rows)
-
-    def __init__(
-        self,
-        meta: ReuseOptions,
-        mapper: Mapper[Any],
-        session: Session,
-        rows: Sequence[Mapping[str, Any]],
-    ) -> None:
-        self._meta = meta
-        self._mapper = mapper
-        self._session = session
-        self._ahead = session_cache(session).ahead
-        self._rows = [_Row(meta, given, index) for index, given in enumerate(rows)]
-        self._current = 0  # the row whose declarations are being evaluated
-        self._like: Any = None  # the decision of another call: all look in the same place
-        self._asking = self._inserting = False
-        self._plan = meta.plan(mapper, session)
-        self._savepoint: Savepoint | None = None
-        self._has_inserted = False  # anything, inside of the SAVEPOINT
-        self._level = session.get_nested_transaction()
-
-    def objects(self) -> Iterator[Any]:
-        """Yield an object a call, or raise what the call raises."""
-        with _scope.within(pin=(self._meta, self._session)):
-            try:
-                with _listening(self._session, self._on_statement):
-                    self._settle(self._rows)
-                for row in self._rows:
-                    if row.call.obj is MISSING and not self._holds(row):
-                        row.ask_again()
-                    yield row.finish()
-            except BaseException as error:
-                if self._savepoint is not None:
-                    self._savepoint.roll_back(error)
-                raise
-            finally:
-                self._forget()
-            if self._savepoint is not None:
-                self._savepoint.release()
-                if self._plan.commit:
-                    self._session.commit()
-
-    def _settle(self, rows: Sequence[_Row]) -> None:
-        missing = [row for row in self._ask(rows) if not _passes_transient(row.call.given)]
-        self._foresee_parents(missing, self._meta.pre_declarations.declarations)
-        if missing and self._inserts_together():
-            self._insert(missing)
-        for row in rows:
-            row.open = False
-
-    def _inserts_together(self) -> bool:
-        """Whether rows are inserted together; from then on an error undoes what the chunk did."""
-        # Under "update" a row that is there may be given what a later one is going to insert.
-        alone = not self._meta.goes_together or self._plan.policy.on_mismatch == "update"
-        if self._savepoint is None and self._plan.savepoint and not alone:
-            begun = Savepoint(self._session, self._mapper)
-            self._savepoint = begun if begun.exists else None
-            self._level = self._session.get_nested_transaction()
-        return self._savepoint is not None
-
-    def _ask(self, rows: Sequence[_Row]) -> list[_Row]:
-        """Return the rows that no key finds, having asked for all keys of the same kind at once."""
-        missing: list[_Row] = []
-        repeated = session_cache(self._session).has_answers
-        asking = self._each(rows, _Row.recall) if repeated else rows
-        if not self._foresee_parents(asking, self._meta.key_names()):
-            self._has_inserted = self._inserts_together()  # parents, in a moment
-        while asking:
-            asking = self._each(asking, self._have_asked)
-            missing += [row for row in asking if row.call.question is None]
-            asking = [row for row in asking if row.call.question is not None]
-            self._foresee(asking)
-            asking = self._each(asking, self._answer)
-        return sorted((row for row in missing if row.open), key=lambda row: row.index)
-
-    def _have_asked(self, row: _Row) -> None:
-        row.call.ask(self._like)
-        self._like = row.call.decision
-
-    def _each(self, rows: Iterable[_Row], do: Callable[[_Row], None]) -> list[_Row]:
-        """Do something for each row, until one fails; return those still open."""
-        for row in rows:
-            self._current = row.index
-            try:
-                if row.open:
-                    do(row)
-            except Exception:
-                for later in self._rows[row.index :]:
-                    later.open = False
-        return [row for row in rows if row.open]
-
-    def _foresee(self, asking: Sequence[_Row]) -> None:
-        """Find out what is known of the rows' questions, with one SELECT a key."""
-        by_key: dict[Key, list[_Row]] = {}
-        for row in asking:
-            by_key.setdefault(row.call.question[0], []).append(row)
-        self._asking = True
-        try:
-            for key, rows in by_key.items():
-                known = self._like.lookup.foresee(key, [row.call.question[1] for row in rows])
-                for row, foreseen in zip(rows, known):
-                    row.foreseen = foreseen
-        finally:
-            self._asking = False
-
-    def _answer(self, row: _Row) -> None:
-        """Take a question for answered, if nobody has the key; else leave the row to its turn."""
-        foreseen = row.foreseen
-        if foreseen is None or foreseen.there:
-            row.open = False
-            return
-        claimant = self._ahead.claimant(foreseen.mark)
-        if self._is_own(claimant):
-            later = max(row, claimant, key=lambda each: each.index)
-            later.follow()
-            if later is row:
-                return
-        self._ahead.claim(foreseen.mark, row)
-        row.marks.append(foreseen.mark)
-        if foreseen.there is None:
-            row.open = False
-            return
-        row.generation = self._ahead.generation if row.generation is None else row.generation
-        row.foreseen = None
-        row.call.answer(None)
-
-    def _is_own(self, claimant: Any) -> bool:
-        """Whether it is a row of this chunk; a declaration may make another chunk meanwhile."""
-        return (
-            isinstance(claimant, _Row)
-            and claimant in self._rows[claimant.index : claimant.index + 1]
-        )
-
-    def _holds(self, row: _Row) -> bool:
-        """Whether still nobody has, or is to insert before, what the row is going to."""
-        ahead = self._ahead
-        return row.generation in (None, ahead.generation) and all(
-            ahead.claimant(mark) is row for mark in row.marks
-        )
-
-    def _forget(self) -> None:
-        for row in self._rows:
-            for mark in row.marks:
-                self._ahead.release(mark, row)
-        self._ahead.forget_absent()
-
-    def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> bool:
-        """Look the rows' parents up; return whether all of them are there, as far as is known."""
-        return foresee_parents(self._meta, [row.call.given for row in rows], names)
-
-    def _insert(self, missing: Sequence[_Row]) -> None:
-        """Make the rows' parents and then, of those that nobody has or claims, the rows."""
-        if any(map(is_subfactory, self._meta.pre_declarations.declarations.values())):
-            self._has_inserted = True
-            self._each(missing, self._make_parents)
-        rows = [row for row in missing if row.open and self._holds(row)]
-        for row in rows:
-            for mark in row.marks:
-                self._ahead.release(mark, row)
-        if rows and self._insert_together(rows):
-            for row in rows:
-                row.call.decision.remember(row.call.obj)
-
-    def _make_parents(self, row: _Row) -> None:
-        if self._holds(row):
-            row.call.make_parents()
-        else:  # a parent of another row took its place
-            row.open = False
-
-    def _insert_together(self, rows: Sequence[_Row]) -> bool:
-        def make() -> None:
-            for row in rows:
-                self._current = row.index
-                row.call.make()
-
-        outer: Any = self._savepoint
-        inner = Savepoint(self._session, self._mapper) if self._has_inserted else outer
-        self._inserting = True
-        try:
-            done = inner.attempt(make)
-        finally:
-            self._inserting = False
-        if done:
-            self._has_inserted = True
-            if inner is not outer:
-                inner.release()
-            return True
-        for row in rows:
-            row.call.obj = MISSING
-        if inner is outer:
-            self._savepoint = Savepoint(self._session, self._mapper)
-        return False
-
-    def _on_statement(self, execution: ORMExecuteState) -> None:
-        """Let a query of the project's own see the rows before the one that it is for."""
-        if self._asking or execution.is_column_load or not self._may_see(execution.statement):
-            return
-        if self._inserting:
-            flush_unfinished(self._session)
-        elif self._session.get_nested_transaction() is self._level:
-            current = self._current
-            self._settle([row for row in self._rows[:current] if row.open])
-            self._current = current
-
-    def _may_see(self, statement: Any) -> bool:
-        if not isinstance(statement, Select):
-            return True
-        own = set(self._mapper.tables)
-        return any(
-            isinstance(element, TextClause) or (isinstance(element, Table) and element in own)
-            for element in iterate(statement)
-        )
-
-
-@contextlib.contextmanager
-def _listening(session: Session, listener: Any) -> Iterator[None]:
-    event.listen(session, "do_orm_execute", listener)
-    try:
-        yield
-    finally:
-        event.remove(session, "do_orm_execute", listener)
-
-
-@final
-class _Row:
-    """One call of a chunk.
-
-    Attributes:
-        open: whether it is still to be done in advance what can be.
-        foreseen: what is known of its question.
-        repeated: whether an earlier call may answer it.
-        marks: those of the keys that it is going to have.
-        generation: that of the knowledge that nobody has them; ``None`` where nothing is known.
-    """
-
-    def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
-        self.call = DirectCall(meta, given)
-        self.index = index
-        self.open = True
-        self.repeated = False
-        self.foreseen: Foreseen | None = None
-        self.marks: list[Mark] = []
-        self.generation: int | None = None
-
-    def recall(self) -> None:
-        """Leave it to its turn, if it is a repeated call."""
-        self.repeated = self.call.meta.recalls(self.call.given)
-        self.open = not self.repeated
-
-    def follow(self) -> None:
-        """Leave it to its turn, evaluated anew: what is evaluated may depend on rows before."""
-        self.call.begin_again()
-        self.foreseen = None
-        self.generation = None
-        self.open = False
-
-    def ask_again(self) -> None:
-        """Forget the answers: somebody has inserted what was not there."""
-        self.foreseen = None
-        self.call.ask_again()
-
-    def finish(self) -> Any:
-        """Return the object, at the row's turn."""
-        call = self.call
-        found = call.meta.answer(call.given) if self.repeated else None
-        if found is not None:
-            return found
-        if self.foreseen is not None and call.question is not None:
-            known = call.decision.lookup.answered(call.question[0], self.foreseen.token)
-            if not isinstance(known, Missing):
-                call.answer(known)
-        return call.object()
-
-
-def _passes_transient(given: Mapping[str, Any]) -> bool:
-    """Whether a row is given an object that no rollback makes forget it, should it be refused."""
-    states = (inspect(value, raiseerr=False) for value in given.values())
-    return any(isinstance(state, InstanceState) and state.transient for state in states)
 
 
 def _at(index: int, error: Exception) -> ReuseError:

@@ -60,6 +60,8 @@ class SessionCache:
         self.inserting: list[Any] = []
         self._changing: list[Any] = []
         self.ahead = Ahead()
+        #: How many flushes there were.
+        self.flushes = 0
 
     def get(self, session: Session, token: Hashable) -> Entry | None:
         """Return the entry for the token, if a query would find its object now."""
@@ -180,6 +182,7 @@ class SessionCache:
 
     def _on_flush(self, session: Session, context: Any, instances: Any) -> None:
         self._flushing = True
+        self.flushes += 1
         self.inserting = sorted(session.new, key=lambda obj: inspect(obj).insert_order)
         self._changing = list(session.dirty)
 

@@ -11,6 +11,7 @@ from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
 from typing_extensions import Literal
 
 from . import _scope
+from ._arguments import WAYS_IN
 from ._batch import create_batch
 from ._builders import OffBuilder
 from ._direct import DirectCall
@@ -215,9 +216,11 @@ def _enable(factory: Any) -> None:
     meta = vars(factory)["_meta"]
     inherited = getattr(factory, "_options_class", FactoryOptions)
     factory._options_class = reuse_options_class(inherited)
-    if factory._generate.__func__ in _STOCK:
-        factory._generate = classmethod(_generate(factory))
-    if factory.create_batch.__func__ in _STOCK:
+    if getattr(factory._generate, "__func__", None) in _STOCK:
+        generate = _generate(factory)
+        WAYS_IN.add(generate)
+        factory._generate = classmethod(generate)
+    if getattr(factory.create_batch, "__func__", None) in _STOCK:
         factory.create_batch = classmethod(_create_batch(factory))
     if isinstance(meta, ReuseOptions):
         return

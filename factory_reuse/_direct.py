@@ -39,6 +39,7 @@ class DirectCall:
         self._questions: Any = None
         self._found: Found | None = None
         self._builder: DirectBuilder | None = None
+        self._evaluated: set[str] | None = None
 
     def object(self) -> Any:
         """Return the object: the row that is there, or a new one."""
@@ -106,9 +107,16 @@ class DirectCall:
     def make(self) -> None:
         """Make the object of a call that found none; whoever calls sees to the flush."""
         builder = self._begun()
+        self._evaluated = builder.evaluated()
         args, kwargs = builder.arguments(Run(self.decision, None))
         with _scope.within(together=self.meta):
             self.obj = self.meta.make(builder.step, args, kwargs)
+
+    def unmake(self, *, forget: bool) -> None:
+        """Forget the object made, which is undone, and maybe what was evaluated for it."""
+        self.obj = MISSING
+        if forget and self._evaluated is not None:
+            self._begun().forget_all_but(self._evaluated)
 
     def _build(self, found: Found | None) -> None:
         builder = self._begun()
@@ -144,6 +152,16 @@ class DirectBuilder(StepBuilder):
     def call(self) -> StepCall:
         """What the step gives."""
         return StepCall(self.step, self._stub, self._pre)
+
+    def evaluated(self) -> set[str]:
+        """Return the names of the declarations that are evaluated."""
+        return set(vars(self._stub)["_Resolver__values"])
+
+    def forget_all_but(self, names: set[str]) -> None:
+        """Evaluate the other declarations anew, when they are asked for."""
+        values = vars(self._stub)["_Resolver__values"]
+        for name in set(values).difference(names):
+            del values[name]
 
     def forget(self, kinds: tuple[type, ...]) -> None:
         """Evaluate declarations of these kinds anew, when they are asked for."""

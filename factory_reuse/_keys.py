@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.sql.elements import BindParameter, ColumnElement, TextClause, UnaryExpression
 from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.types import TypeDecorator
 from typing_extensions import final
 
 from ._columns import MappedColumn, hybrid_column, mapped_column
@@ -56,6 +57,10 @@ class Key:
         self.unique = unique
         self.primary = primary
         self.constraint = constraint
+        #: Whether equal values are equal to the database, and others not, collations aside.
+        self.foreseeable = not any(
+            isinstance(column.column.type, TypeDecorator) for column in self.columns
+        )
         self._plain_types = tuple(part.plain_type for part in self.parts)
         # No names that a listener's additions to the statement would have.
         self._parameters = [f"factory_reuse_{number}" for number in range(len(self.parts))]

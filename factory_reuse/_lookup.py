@@ -134,7 +134,10 @@ class Lookup:
         """
         self._flush_changes()
         marks = [mark_of(key, values) for values in asked]
-        tokens = [self._token(key, values) if key.fits(values) else None for values in asked]
+        tokens = [
+            self._token(key, values) if key.foreseeable and key.fits(values) else None
+            for values in asked
+        ]
         there: dict[Hashable, bool | None] = {None: None}
         wanted: dict[Hashable, tuple[Any, ...]] = {}
         for token, values in zip(tokens, asked):

@@ -31,6 +31,9 @@ from .report import Outcome, Source
 class ReuseOptions(DeclaredOptions):
     """Mixed into a factory's own options class; see :func:`reuse_options_class`."""
 
+    #: The options class that the factory was declared with.
+    declared_class: type[FactoryOptions]
+
     # What factory_boy calls when a factory is called -----------------------------------------
 
     def prepare_arguments(self, attributes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -195,10 +198,7 @@ class ReuseOptions(DeclaredOptions):
     @property
     def without_reuse(self) -> FactoryOptions:
         """The same options object as it was: it shares all that this one has, and adds nothing."""
-        options_class: Any = next(
-            base for base in type(self).__mro__ if not issubclass(base, DeclaredOptions)
-        )
-        options: FactoryOptions = options_class.__new__(options_class)
+        options: FactoryOptions = self.declared_class.__new__(self.declared_class)
         options.__dict__ = self.__dict__
         return options
 
@@ -362,5 +362,7 @@ def reuse_options_class(options_class: type) -> type[ReuseOptions]:
         return options_class
     if options_class not in _classes:
         name = f"Reuse{options_class.__name__}"
-        _classes[options_class] = type(name, (ReuseOptions, options_class), {})
+        _classes[options_class] = type(
+            name, (ReuseOptions, options_class), {"declared_class": options_class}
+        )
     return _classes[options_class]

@@ -130,6 +130,7 @@ class Queries:
         read = [adapted(self.mapper, column.column) for column in key.columns]
         statement = self._narrowed(select(entity, *read), criterion)
         statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
+        statement = statement.execution_options(factory_reuse=True)  # for listeners of our own
         if locking and selects_from_tables(self.mapper):
             statement = statement.with_for_update(read=True, of=owner.local_table)
             statement = statement.execution_options(populate_existing=True)

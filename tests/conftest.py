@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 import backends
-from factory_reuse import MismatchError, _batch, _direct, _options
+from factory_reuse import MismatchError, _chunk, _direct, _options
 from factory_reuse._builders import FindBuilder
 
 NewDatabase = Callable[[], ContextManager[Engine]]
@@ -58,7 +58,8 @@ def _recalled_as_decided(options: Any, given: Dict[str, Any], scope: Any) -> Any
 def _found_as_decided(call: Any) -> Any:
     found = _find(call)
     policy, plain = call.meta.policy, getattr(call.decision, "call", None)
-    asks_again = policy.refresh or not policy.cache or policy.where is not None
+    opens = vars(call.meta).get("sqlalchemy_session_factory") is not None  # another session
+    asks_again = opens or policy.refresh or not policy.cache or policy.where is not None
     evaluated = getattr(plain, "_begun", plain) is not None
     if found is not None and found.key.unique and not asks_again and not evaluated:
         with contextlib.suppress(MismatchError):  # as the call is going to raise, too
@@ -72,7 +73,7 @@ def _object_of_a_batch(call: Any) -> Any:
         return _object(call)
     counter = call.meta._counter
     before = counter.seq
-    chunk = _batch._Chunk.of(call.meta, [call.given])
+    chunk = _chunk.Chunk.of(call.meta, [call.given])
     counter.seq = before  # whose number the call has taken already
     if chunk is None:
         return _object(call)
@@ -98,7 +99,7 @@ if PATH == "long":
     _direct.PlainCall = _never_plain
 elif PATH == "batch":
     _direct.DirectCall.object = _object_of_a_batch
-    _batch.DirectCall = _made_for_a_batch
+    _chunk.DirectCall = _made_for_a_batch
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

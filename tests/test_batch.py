@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base, relationship
@@ -80,6 +81,13 @@ class Node(Base):
     label = Column(String(20))
     parent_id = Column(ForeignKey("node.id"))
     parent = relationship("Node", remote_side=[id], backref="children")
+
+
+class Stripped(Base):
+    __tablename__ = "stripped"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(20), unique=True)
+    category_id = Column(Integer)
 
 
 class Email(Indexed):
@@ -559,7 +567,192 @@ def test_a_row_that_a_declaration_inserts(session):
     assert rows(Category) == [3]
 
 
+def test_an_iterator_in_the_key(session):
+    """A key that an earlier row of the chunk has too is drawn but once."""
+
+    class NamedFactory(CategoryFactory):
+        name = factory.Iterator(["a", "a", "b", "c", "d"])
+
+    made = NamedFactory.create_batch(3)
+    assert [category.name for category in made] == ["a", "a", "b"]
+    assert rows(Category) == [2]
+
+
+class Text(str):
+    """A text of the project's own kind, which the cache does not answer for."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("first", [Text("a"), "a"])
+def test_the_first_of_two_makes_the_row(first, session):
+    """Of two rows with one key the first is made, also where only the database can tell."""
+    declared = shop.with_policy(CategoryFactory, "keep")
+    given = [{"name": first, "color": "red"}, {"name": "a", "color": "blue"}]
+    assert [category.color for category in create_many(declared, given)] == ["red", "red"]
+
+
+def test_a_row_that_a_parent_makes_first(session):
+    """No parents are made for a row that another row's SubFactory has made meanwhile."""
+
+    class SitedFactory(NodeFactory):
+        class Meta:
+            exclude = ("country",)
+
+        country = factory.SubFactory(CountryFactory)
+
+    class ChildFactory(SitedFactory):
+        parent = factory.SubFactory(SitedFactory)
+
+    late, _ = create_many(ChildFactory, [{"name": "a", "parent__name": "late"}, {"name": "late"}])
+    assert late.parent.name == "late"
+    assert rows(Node, Country) == [2, 2]
+
+
+@pytest.mark.parametrize("how", ["flush", None])
+def test_a_row_that_a_parent_left(how, session):
+    """What the SubFactory of an earlier row made is found, pending or not."""
+
+    class ChildFactory(persisting(NodeFactory, how)):
+        parent = factory.SubFactory(persisting(NodeFactory, how))
+
+    child, root = create_many(
+        ChildFactory, [{"name": "a", "parent__name": "root"}, {"name": "root", "parent": None}]
+    )
+    assert child.parent is root
+    assert rows(Node) == [2]
+
+
+def test_statements_of_a_declaration(session):
+    """A declaration that writes does not let a later row go before an earlier one."""
+
+    def write():
+        session.execute(update(Country).values(code="x"))
+        return "drawn"
+
+    @reuse_existing(on_mismatch="keep")
+    class WritingFactory(CityFactory):
+        alias = factory.Sequence("alias {}".format)
+        region = None
+        place = factory.LazyFunction(write)
+
+        class Meta:
+            exclude = ("place",)
+
+    made = list(create_many(WritingFactory, [{"name": "a"}, {"name": "b"}, {"name": "a"}]))
+    assert [city.alias for city in made] == [made[0].alias, made[1].alias, made[0].alias]
+    assert rows(City) == [2]
+
+
+def test_an_update_comes_before_later_rows(session):
+    """Under on_mismatch="update" a row may be given what a later one would insert."""
+    declared = shop.with_policy(CityFactory, "update")
+    declared(name="a", alias="x", region=None)
+    session.commit()
+    given = [{"name": "a", "alias": "q"}, {"name": "b", "alias": "q"}]
+    made = list(create_many(declared, [{"region": None, **row} for row in given]))
+    assert len(set(made)) == 1
+    assert [(city.name, city.alias) for city in made] == [("b", "q")] * 2
+
+
+def test_a_mapping_for_all_rows(session):
+    """Whoever gives the rows out may use one mapping, changed each time."""
+
+    def given():
+        row = {}
+        for row["name"] in "abc":
+            yield row
+
+    assert [category.name for category in create_many(CategoryFactory, given())] == list("abc")
+
+
+def test_a_batch_within_a_batch(session):
+    """A declaration may make a batch of the same factory, or another's."""
+
+    class NestingFactory(CategoryFactory):
+        color = factory.LazyAttribute(
+            lambda category: CategoryFactory.create_batch(2, name=f"of {category.name}")[0].name
+        )
+
+    made = list(create_many(NestingFactory, [*named("a", "b", "of b"), {"name": "a"}]))
+    assert [category.color for category in made[:2]] == ["of a", "of b"]
+    assert made[3] is made[0]
+    assert rows(Category) == [4]
+
+
 # When it is refused
+
+
+def test_what_a_declaration_wrote_is_undone_with_the_chunk(session):
+    """Rows that declarations made are made again, where the chunk is refused."""
+
+    @reuse_existing(on="name", on_mismatch="keep")
+    class StrippedFactory(ShopFactory):
+        class Meta:
+            model = Stripped
+
+        category_id = factory.LazyFunction(lambda: CategoryFactory().id)
+
+    made = list(create_many(StrippedFactory, named("1", "12", "1-2")))
+    assert made[1] is made[2]
+    there = set(session.execute(select(Category.id)).scalars())
+    assert {stripped.category_id for stripped in made} <= there
+
+
+@event.listens_for(Stripped, "before_insert")
+def strip(mapper, connection, target):
+    target.name = target.name.replace("-", "")
+
+
+def test_a_transient_parent(session):
+    """A parent that is not saved yet is saved with its child."""
+    country = Country(code="new")
+    made = list(create_many(RegionFactory, [{"code": c, "country": country} for c in "aba"]))
+    assert [region.country for region in made] == [country] * 3
+    assert made[2] is made[0]
+    assert rows(Country, Region) == [1, 2]
+
+
+def test_an_error_is_raised_once(session):
+    """A declaration that raises is not evaluated again."""
+    drawn = []
+
+    def draw():
+        drawn.append(1)
+        if len(drawn) == 2:
+            raise OSError("unplugged")
+        return f"{len(drawn)}"
+
+    class DrawingFactory(CategoryFactory):
+        name = factory.LazyFunction(draw)
+
+    with pytest.raises(ReuseError, match=r"^row 1: OSError: unplugged"):
+        list(create_many(DrawingFactory, [{}, {}, {}]))
+    assert len(drawn) == 2
+    assert rows(Category) == [0]
+
+
+@pytest.mark.backends("sqlite")
+def test_a_value_that_cannot_be_sent(session):
+    """A value that the SELECT for all refuses is found out, and its row named."""
+    with pytest.raises(ReuseError, match=r"^row 2: OverflowError"):
+        list(create_many(CountryFactory, [{"id": 1}, {"id": 2}, {"id": 2**70}]))
+    assert rows(Country) == [2]  # which were inserted one by one
+
+
+def test_a_hook_that_rolls_back(session):
+    """Rows that a post-generation declaration rolled back are made at their turn."""
+
+    @reuse_existing
+    class RollingFactory(CategoryFactory):
+        @factory.post_generation
+        def roll(self, create, extracted, **kwargs):
+            if extracted:
+                session.rollback()
+
+    made = list(create_many(RollingFactory, [{"name": "a", "roll": True}, *named("b", "c")]))
+    assert [category in session for category in made] == [False, True, True]
+    assert rows(Category) == [2]
 
 
 @pytest.mark.backends("postgresql", "mariadb")  # SQLite has one writer at a time
@@ -812,6 +1005,12 @@ def test_create_batch(session, statements):
     assert len(set(CategoryFactory.create_batch(5, name="one"))) == 1
     assert CategoryFactory.create_batch(0) == []
     assert factory.create_batch(Category, 2, FACTORY_CLASS=CategoryFactory)[0].id is not None
+
+
+def test_a_create_that_is_replaced(session, monkeypatch):
+    """A `create` that a test puts in place of factory_boy's goes on being called."""
+    monkeypatch.setattr(CategoryFactory, "create", lambda **kwargs: kwargs["name"])
+    assert CategoryFactory.create_batch(2, name="a") == ["a", "a"]
 
 
 def test_create_batch_raises_what_it_always_did(session):
