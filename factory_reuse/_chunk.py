@@ -6,7 +6,7 @@ import contextlib
 from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Table, event, inspect
-from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.selectable import Select
@@ -19,8 +19,8 @@ from ._arguments import comes_in_as_usual
 from ._cache import session_cache
 from ._call import is_subfactory
 from ._direct import DirectCall
-from ._foresee import foresee_parents
-from ._insert import Savepoint
+from ._foresee import foresee, foresee_parents
+from ._insert import Savepoint, detach
 from ._keys import Key
 from ._lookup import Foreseen
 from ._options import ReuseOptions
@@ -92,6 +92,11 @@ class Chunk:
         self._like: Any = None  # the decision of another call: all look in the same place
         self._asking = self._inserting = False
         self._plan = meta.plan(mapper, session)
+        # Without the cache nothing tells what a row before has inserted; under "update" a row that
+        # is there may be given what a later one is going to insert.
+        policy = self._plan.policy
+        alone = not policy.cache or policy.on_mismatch == "update"
+        self._defers = meta.goes_together and self._plan.savepoint and not alone
         self._savepoint: Savepoint | None = None
         self._has_inserted = False  # anything, inside of the SAVEPOINT
         self._level = session.get_nested_transaction()
@@ -110,30 +115,33 @@ class Chunk:
                     elif row.call.obj is MISSING and not self._holds(row):
                         row.ask_again()
                     yield row.finish()
+                self.turn = None
+                if self._savepoint is not None:
+                    self._savepoint.release()
             except BaseException as error:
                 if self._savepoint is not None:
                     self._savepoint.roll_back(error)
                 raise
             finally:
                 self._forget()
-            if self._savepoint is not None:
-                self._savepoint.release()
-                if self._plan.commit:
-                    self._session.commit()
+            if self._savepoint is not None and self._plan.commit:
+                self._session.commit()
 
     def _settle(self, rows: Sequence[_Row]) -> None:
-        missing = [row for row in self._ask(rows) if not _passes_transient(row.call.given)]
-        self._foresee_parents(missing, self._meta.pre_declarations.declarations)
-        if missing and self._inserts_together():
-            self._insert(missing)
+        if not self._defers:
+            foresee(self._meta, [row.call.given for row in rows])
+        else:
+            asked = self._ask(rows)
+            missing = [row for row in asked if not _passes_transient(row.call.given)]
+            self._foresee_parents(missing, self._meta.pre_declarations.declarations)
+            if missing and self._inserts_together():
+                self._insert(missing)
         for row in rows:
             row.open = False
 
     def _inserts_together(self) -> bool:
         """Whether rows are inserted together; from then on an error undoes what the chunk did."""
-        # Under "update" a row that is there may be given what a later one is going to insert.
-        alone = not self._meta.goes_together or self._plan.policy.on_mismatch == "update"
-        if self._savepoint is None and self._plan.savepoint and not alone:
+        if self._savepoint is None and self._defers:
             begun = Savepoint(self._session, self._mapper)
             self._savepoint = begun if begun.exists else None
             self._level = self._session.get_nested_transaction()
@@ -149,7 +157,11 @@ class Chunk:
         while asking:
             asking = self._each(asking, self._have_asked)
             missing += [row for row in asking if row.call.question is None]
-            asking = [row for row in asking if row.call.question is not None]
+            # What is inserted without having asked may be what a later row asks for.
+            unknown = min((row.index for row in missing if not row.marks), default=len(self._rows))
+            for row in asking:
+                row.open = row.open and (row.call.question is None or row.index < unknown)
+            asking = [row for row in asking if row.open and row.call.question is not None]
             self._foresee(asking)
             asking = self._each(asking, self._answer)
         return sorted((row for row in missing if row.open), key=lambda row: row.index)
@@ -167,9 +179,13 @@ class Chunk:
                     do(row)
             except Exception as error:
                 row.failure = error
-                for later in self._rows[row.index :]:
-                    later.open = False
+                self._close_from(row.index)
         return [row for row in rows if row.open]
+
+    def _close_from(self, index: int) -> None:
+        """Leave a row and those after it to their turns."""
+        for row in self._rows[index:]:
+            row.open = False
 
     def _foresee(self, asking: Sequence[_Row]) -> None:
         """Find out what is known of the rows' questions, with one SELECT a key."""
@@ -182,19 +198,17 @@ class Chunk:
                 known = self._like.lookup.foresee(key, [row.call.question[1] for row in rows])
                 for row, foreseen in zip(rows, known):
                     row.foreseen = foreseen
-        except (DBAPIError, PendingRollbackError):
-            raise
-        except Exception:  # a value that cannot be sent; which one, its row will tell
-            for row in asking:
-                row.foreseen = None
         finally:
             self._asking = False
 
     def _answer(self, row: _Row) -> None:
         """Take a question for answered, if nobody has the key; else leave the row to its turn."""
-        foreseen = row.foreseen
-        if foreseen is None or foreseen.there:
+        foreseen, (key, _) = row.foreseen, row.call.question
+        if foreseen is not None and foreseen.there:
             row.open = False
+            return
+        if foreseen is None or foreseen.there is None or not key.unique:
+            self._close_from(row.index)  # nothing tells which of the later rows mean the same
             return
         claimant = self._ahead.claimant(foreseen.mark)
         if self._is_own(claimant):
@@ -204,9 +218,6 @@ class Chunk:
                 return
         self._ahead.claim(foreseen.mark, row)
         row.marks.append(foreseen.mark)
-        if foreseen.there is None:
-            row.open = False
-            return
         row.generation = self._ahead.generation if row.generation is None else row.generation
         row.foreseen = None
         row.call.answer(None)
@@ -284,6 +295,7 @@ class Chunk:
             if inner is not outer:
                 inner.release()
             return True
+        detach(row.call.obj for row in rows if row.call.obj is not MISSING)
         for row in rows:
             # What its declarations wrote is undone, too; else each is evaluated but once.
             row.call.unmake(forget=written)

@@ -25,7 +25,8 @@ def any_of(key: Key, many: Sequence[Values], dialect: Dialect) -> Iterator[Colum
         else:
             listed.append(sent)
     columns = [column.column for column in key.columns]
-    for some in _portions(listed, _parameters(dialect) // len(key.parts)):
+    most = _parameters(dialect) if len(columns) == 1 else _ROW_VALUES
+    for some in _portions(listed, most):
         if len(columns) == 1:
             yield columns[0].in_([value for (value,) in some])
         else:
@@ -36,6 +37,9 @@ def any_of(key: Key, many: Sequence[Values], dialect: Dialect) -> Iterator[Colum
 
 #: SQLite knows row values, but for a list of them it reads the whole table.
 _USES_INDEX_FOR_ROW_VALUES: Final = ("postgresql", "mysql", "mariadb")
+
+#: PostgreSQL's parser makes an OR of them, and has a stack of 2 MB by default.
+_ROW_VALUES: Final = 1000
 
 #: SQLite takes an expression of depth 1000 at most (sqlite.org, "Implementation Limits").
 _TERMS: Final = 500

@@ -35,7 +35,8 @@ class DirectCall:
         self.meta = meta
         self.given = given
         self.obj: Any = MISSING
-        self._sequence: int = meta.next_sequence() if "__sequence" not in given else 0
+        forced = given.get("__sequence") is not None
+        self._sequence: int = 0 if forced else meta.next_sequence()
         self._questions: Any = None
         self._found: Found | None = None
         self._builder: DirectBuilder | None = None

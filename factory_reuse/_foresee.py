@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final, Iterable, Mapping, Sequence
 
 from factory.builder import DeclarationSet
@@ -12,11 +13,32 @@ from ._keys import Key
 from ._lookup import Lookup
 from ._options import ReuseOptions
 from ._recall import token_of
+from ._resolve import Decision, Questions
 from ._values import MISSING
 from .errors import ReuseError
 
 #: What a call passes, or ``None`` where that is not known without evaluating something.
 Given = Mapping[str, Any]
+
+
+def foresee(meta: ReuseOptions, calls: Sequence[Given]) -> None:
+    """Look up together what calls of a factory will ask for one by one, as far as that is plain."""
+    decisions = [_decision(meta, given) for given in calls]
+    asking = [decision.questions() for decision in decisions if decision is not None]
+    lookup = next((decision.lookup for decision in decisions if decision is not None), None)
+    while asking and lookup is not None:
+        by_key: dict[Key, list[tuple[Questions, Any]]] = {}
+        for questions in asking:
+            with contextlib.suppress(StopIteration, Unknown, ReuseError):
+                key, values = next(questions)
+                by_key.setdefault(key, []).append((questions, values))
+        asking = []
+        for key, asked in by_key.items():
+            foreseen = lookup.foresee(key, [values for _, values in asked])
+            pairs = zip(asked, foreseen)
+            asking += [
+                questions for (questions, _), known in pairs if known and known.there is False
+            ]
 
 
 def foresee_parents(meta: ReuseOptions, calls: Sequence[Given], names: Iterable[str]) -> bool:
@@ -72,12 +94,16 @@ def _rows(meta: Any, calls: Sequence[Any]) -> list[Any]:
 
 def _question(meta: ReuseOptions, given: Given) -> tuple[Lookup, Key, Any] | None:
     """Return what the call will ask for first."""
-    try:
-        decision = meta.decision(PlainCall(meta, given, _refuse))
-        if decision is not None:
-            return (decision.lookup, *next(decision.questions()))
-    except (Unknown, StopIteration, ReuseError):  # the call itself will say what is wrong
-        pass
+    decision = _decision(meta, given)
+    with contextlib.suppress(StopIteration, Unknown, ReuseError):
+        return None if decision is None else (decision.lookup, *next(decision.questions()))
+    return None
+
+
+def _decision(meta: ReuseOptions, given: Given) -> Decision | None:
+    """Return the decision for a call, as far as nothing is to be evaluated for it."""
+    with contextlib.suppress(Unknown, ReuseError):  # the call itself will say what is wrong
+        return meta.decision(PlainCall(meta, given, _refuse))
     return None
 
 

@@ -7,9 +7,11 @@ import re
 import sys
 from typing import Any, Callable, Final, Iterable, Iterator, Sequence, TypeVar
 
+from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import FlushError
+from sqlalchemy.orm.interfaces import MANYTOONE
 from typing_extensions import final
 
 from ._cache import session_cache
@@ -61,6 +63,7 @@ def insert(
         try:
             with savepoint(session, mapper):
                 winner = reread(failed)
+                detach(failed)
         except (DBAPIError, PendingRollbackError) as unread:
             if _code(unread) in _NEWER_THAN_SNAPSHOT:
                 raise _lost(factory, mapper, error) from error
@@ -71,6 +74,20 @@ def insert(
             raise _lost(factory, mapper, error) from error
         raise
     return made
+
+
+def detach(failed: Iterable[Any]) -> None:
+    """Take objects that were not inserted out of the collections of parents that are not either.
+
+    A rollback makes parents forget them that have a row; of the others it knows nothing.
+    """
+    for obj in failed:
+        state = inspect(obj)
+        for relationship in state.mapper.relationships if state.transient else ():
+            parent = state.dict.get(relationship.key)
+            above = inspect(parent, raiseerr=False) if parent is not None else None
+            if relationship.direction is MANYTOONE and above is not None and above.transient:
+                setattr(obj, relationship.key, None)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Hashable, Iterator, NamedTuple, Sequence
 
 from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
@@ -122,17 +123,22 @@ class Lookup:
         entry = None if token is None else self._cache.get(self.session, token)
         return None if entry is None else entry.obj
 
-    def foresee(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen]:
+    def foresee(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen | None]:
         """Look many keys up with one SELECT, so that :meth:`find` needs none for each of them.
 
         What is there goes into the cache; what is surely not there is noted as absent. All else is
         left to :meth:`find`: unflushed objects, a key that two rows have, texts that only the
-        database can tell equal, and values that have no token.
-
-        Raises:
-            TypeError: a value has no hash.
+        database can tell equal, and values that have no token, or cannot be sent.
         """
         self._flush_changes()
+        try:
+            return self._foreseen(key, asked)
+        except (DBAPIError, PendingRollbackError):
+            raise
+        except Exception:  # a value without a hash, or of another type: which one, find() tells
+            return [None for _ in asked]
+
+    def _foreseen(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen | None]:
         marks = [mark_of(key, values) for values in asked]
         tokens = [
             self._token(key, values) if key.foreseeable and key.fits(values) else None

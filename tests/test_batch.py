@@ -397,8 +397,8 @@ def test_built_as_ever(session):
 def test_a_forced_sequence_number(session):
     """`__sequence` counts for the call alone."""
     ProductFactory.reset_sequence(3)
-    made = list(create_many(ProductFactory, [{"__sequence": 90}, {}]))
-    assert [product.sku for product in made] == ["sku-90", "sku-3"]
+    made = list(create_many(ProductFactory, [{"__sequence": 90}, {}, {"__sequence": None}]))
+    assert [product.sku for product in made] == ["sku-90", "sku-3", "sku-4"]
 
 
 def test_post_generation(session):
@@ -506,6 +506,52 @@ def test_a_collection_has_the_rows_before(in_key, session):
     made = list(create_many(CountedFactory, given))
     assert [region.position for region in made] == [0, 1, 2, 3]
     assert [region.code for region in made] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"savepoint": False}, {"cache": False}, {"on_mismatch": "update"}, {}, None]
+)
+def test_a_key_that_counts(options, session):
+    """A key that is counted counts the rows before, also where rows go one by one."""
+
+    def count():
+        return str(session.execute(select(func.count()).select_from(Country)).scalar())
+
+    how = "flush" if options is not None else None
+    declared = type("D", (persisting(CountryFactory, how),), {"code": factory.LazyFunction(count)})
+    reuse_existing(**options or {})(declared)
+    assert [country.code for country in declared.create_batch(3)] == ["0", "1", "2"]
+
+
+def test_a_row_that_asks_for_nothing(session):
+    """A row whose key is drawn, but does not count, goes before one that passes it."""
+
+    @reuse_existing(match="explicit")
+    class ExplicitFactory(CityFactory):
+        name = "drawn"
+
+    made = list(create_many(ExplicitFactory, [{}, {"name": "drawn"}]))
+    assert made[0] is made[1]
+    assert rows(City, Region) == [1, 1]
+
+
+def test_without_a_constraint(session):
+    """Rows with a key that nothing enforces are inserted in turn, and reused."""
+    declared = reuse_existing(on="color")(persisting(CategoryFactory, "flush"))
+    made = list(create_many(declared, [{"color": color} for color in ("red", "blue", "red")]))
+    assert made[0] is made[2]
+    assert rows(Category) == [2]
+
+
+@pytest.mark.backends("sqlite", "mariadb")  # PostgreSQL has no json = json
+def test_a_value_without_a_hash(session):
+    """A key value that cannot be hashed is looked up in its turn."""
+
+    @reuse_existing(on="extra")
+    class ExtraFactory(CategoryFactory):
+        pass
+
+    assert len(list(create_many(ExtraFactory, [{"extra": [1]}, {"extra": [2]}]))) == 2
 
 
 def test_a_tree(session):
