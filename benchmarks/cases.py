@@ -32,6 +32,14 @@ def seen(player: Player, *, calls: int = 2) -> None:
             player.kept.append(player.operations.find(SEEN))
 
 
+def nested(player: Player) -> None:
+    """Bring the player into such a transaction, in which products refer to the row already."""
+    seen(player)
+    for _ in range(2):
+        assert player.operations.nest is not None
+        player.operations.nest(SEEN)
+
+
 def written(player: Player, *, count: int = 1) -> None:
     """Bring the player into a transaction in which the caller has written rows.
 
@@ -79,6 +87,7 @@ def new_rows(count: int) -> list[Any]:
 
 
 REPEATED = Case("repeated", "Repeated hit", "find", seen, the_same)
+NESTED = Case("nested", "Nested hit", "nest", nested, the_same, parents=True)
 SECOND = Case(
     "second", "Second hit in a transaction", "find", partial(seen, calls=1), the_same, each=True
 )
@@ -91,7 +100,7 @@ NEW_BATCH = Case("batch-new", "Batch of {:,} new rows", "make_all", written, new
 
 CASES = (
     REPEATED,
-    Case("nested", "Nested hit", "nest", seen, the_same, parents=True),
+    NESTED,
     FIRST,
     SECOND,
     MISS,

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from factory_reuse import reuse_existing
 
-from .cases import FIRST, MISS, NEW_BATCH, OLD_BATCH, REPEATED, SECOND, seen, the_same
+from .cases import FIRST, MISS, NESTED, NEW_BATCH, OLD_BATCH, REPEATED, SECOND
 from .competitors import COMPETITORS, OURS
 from .footprint import import_milliseconds, index_used, memory
 from .growth import FEW_ROWS, by_keys, by_rows
@@ -123,12 +123,11 @@ def _constant_factory(session: Session) -> Any:
 
 def _nested(ground: Ground) -> Iterator[Goal]:
     # Products are only added to the session: an INSERT would hide what is measured here.
-    case = Case("nested", "", "nest", seen, the_same)
     plays = {
-        Player.new("a product", ground.engine, _childless): case,
-        Player.new("with a hit", ground.engine, _nesting): case,
-        Player.new("with the object", ground.engine, _given): case,
-        Player.new("with an empty child", ground.engine, _empty): case,
+        Player.new("a product", ground.engine, _childless): NESTED,
+        Player.new("with a hit", ground.engine, _nesting): NESTED,
+        Player.new("with the object", ground.engine, _given): NESTED,
+        Player.new("with an empty child", ground.engine, _empty): NESTED,
         Player.of("build()", ground.engine): REPEATED,
     }
     alone, nesting, given, empty, build = calls(plays, ground.patient.scale)

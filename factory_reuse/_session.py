@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from typing import Any, Iterator
 
@@ -12,13 +13,6 @@ from sqlalchemy.orm import Session, scoped_session
 from typing_extensions import final
 
 from .errors import SessionError
-
-try:
-    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
-
-    ASYNC: tuple[type, ...] = (AsyncSession, async_scoped_session)
-except ImportError:  # SQLAlchemy's asyncio extension needs greenlet, which is optional
-    ASYNC = ()
 
 _REMEDY = (
     "Set Meta.sqlalchemy_session or Meta.sqlalchemy_session_factory, pass "
@@ -40,7 +34,7 @@ def real_session(source: Any, *, factory: str, model: str = "no model") -> Sessi
     """
     found: Any = source
     for _ in range(4):  # a callable may return a scoped session, a proxy a callable
-        if isinstance(found, ASYNC):
+        if _is_async(found):
             raise SessionError(
                 f"{factory} ({model}) has an {type(found).__name__}, which cannot be queried "
                 "without await. Give it a Session, or call the factory inside "
@@ -70,6 +64,17 @@ def real_session(source: Any, *, factory: str, model: str = "no model") -> Sessi
         factory=factory,
         model=model,
         values={"session": source},
+    )
+
+
+def _is_async(source: Any) -> bool:
+    """Whether it is an ``AsyncSession`` or a scope of them.
+
+    If so, the extension has been imported. Here it would cost more than all of this package.
+    """
+    extension = sys.modules.get("sqlalchemy.ext.asyncio")
+    return extension is not None and isinstance(
+        source, (extension.AsyncSession, extension.async_scoped_session)
     )
 
 
