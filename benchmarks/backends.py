@@ -155,7 +155,7 @@ def _available(backend: Backend) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise Unavailable(f"{backend.title} does not answer: {error.orig}") from error
+        raise Unavailable(" ".join(str(error.orig).split())) from error
 
 
 def _unique_name() -> str:

@@ -64,8 +64,9 @@ class Ground:
 
     @property
     def patient(self) -> Ground:
-        """The same with more rounds, for small differences."""
-        return replace(self, scale=replace(self.scale, rounds=2 * self.scale.rounds))
+        """The same with more rounds, for small differences and for batches, which have few."""
+        rounds, batch_rounds = 2 * self.scale.rounds, 2 * self.scale.batch_rounds
+        return replace(self, scale=replace(self.scale, rounds=rounds, batch_rounds=batch_rounds))
 
     def play(self, case: Case, *players: Player | str) -> list[Result]:
         """Return the results of the players, or of the competitors of these titles, in order."""
@@ -233,7 +234,7 @@ def _by_hand(session: Session) -> Operations:
 
 
 def _old_batch(ground: Ground) -> Iterator[Goal]:
-    ours, others = ground.play(OLD_BATCH, OURS, "sqlalchemy_get_or_create")
+    ours, others = ground.patient.play(OLD_BATCH, OURS, "sqlalchemy_get_or_create")
     size = f"{ground.scale.batch:,} existing rows"
     limit = {"sqlite": 0.15, "postgresql": 0.05}.get(ground.backend.name)
     yield Goal(f"{size}: statements", _known(ours.statements), 11)
@@ -241,7 +242,7 @@ def _old_batch(ground: Ground) -> Iterator[Goal]:
 
 
 def _new_batch(ground: Ground) -> Iterator[Goal]:
-    ours, plain, upsert = ground.play(
+    ours, plain, upsert = ground.patient.play(
         NEW_BATCH, OURS, "factory_boy, plain", "upsert_many, advanced-alchemy"
     )
     size = f"{ground.scale.batch:,} new rows"

@@ -40,7 +40,7 @@ class Scale:
         keys: the keys of the large cache.
     """
 
-    rounds: int = 150
+    rounds: int = 100
     seconds: float = 0.002
     batch: int = 10_000
     sample: int = 1_000

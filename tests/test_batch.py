@@ -52,13 +52,13 @@ Indexed = declarative_base()
 class Country(Base):
     __tablename__ = "country"
     id = Column(Integer, primary_key=True)
-    code = Column(String(5), unique=True)
+    code = Column(String(20), unique=True)
 
 
 class Region(Base):
     __tablename__ = "region"
     id = Column(Integer, primary_key=True)
-    code = Column(String(5))
+    code = Column(String(20))
     country_id = Column(ForeignKey("country.id"))
     country = relationship(Country, backref="regions")
     position = Column(Integer)
