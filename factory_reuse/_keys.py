@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Iterable, Iterator, Sequence, Tuple
 
 from sqlalchemy import Column, UniqueConstraint, and_, bindparam
@@ -323,6 +322,8 @@ def _columns_of(mapper: Mapper[Any], expression: Any) -> tuple[MappedColumn, ...
 
 
 def _unusable(factory: str, mapper: Mapper[Any], name: str, reason: str) -> UniqueKeyError:
+    import difflib  # only a mistake pays for it
+
     model = mapper.class_.__name__
     known = [
         attribute.key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Hashable, Iterator, NamedTuple, Sequence
 
 from sqlalchemy import inspect
@@ -27,8 +26,7 @@ from .report import Source
 
 
 @final
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A row that is there, where it was found, and by which key."""
 
     obj: Any

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass
-from typing import Any, Callable, Final, Iterable, Sequence
+from typing import Any, Callable, Final, Iterable, NamedTuple, Sequence
 
 from sqlalchemy import inspect, select
 from sqlalchemy.engine import Dialect
@@ -20,8 +19,7 @@ from .errors import MismatchError, MismatchWarning
 
 
 @final
-@dataclass(frozen=True)
-class Passed:
+class Passed(NamedTuple):
     """A value the caller passed: ``category__name="ZZ"`` has the path ``("category", "name")``.
 
     Where it is not ``evaluated``, the value is a declaration that would make something new.
@@ -43,8 +41,7 @@ class Passed:
 
 
 @final
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A passed value, and the other one that the row has."""
 
     passed: Passed
