@@ -46,9 +46,9 @@ class Ahead:
         #: Another number after each time that all knowledge was lost.
         self.generation = 0
 
-    def has_no(self, token: Hashable) -> bool:
-        """Whether no row has the key that the token stands for."""
-        return token in self._absent
+    def mark_of_absent(self, token: Hashable) -> Mark | None:
+        """Return the mark of the key that the token stands for, if no row has it."""
+        return self._absent.get(token)
 
     def note_absent(self, token: Hashable, mark: Mark) -> None:
         """Note that no row has the key."""

@@ -66,7 +66,7 @@ _SIZE: Final = 1000
 
 def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     # Whoever gives them out may use one mapping for all.
-    iterator = (dict(row) if _is_call(row) else row for row in rows)
+    iterator = (dict(row) if isinstance(row, abc.Mapping) else row for row in rows)
     return iter(lambda: list(itertools.islice(iterator, size)), [])
 
 
@@ -93,7 +93,7 @@ def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> I
 
 
 def _is_call(row: Any) -> bool:
-    return isinstance(row, abc.Mapping) and all(isinstance(name, str) for name in row)
+    return isinstance(row, dict) and all([isinstance(name, str) for name in row])
 
 
 def _at(index: int, error: Exception) -> ReuseError:

@@ -13,7 +13,7 @@ from typing_extensions import final
 from ._ahead import Ahead
 from ._columns import MappedColumn
 from ._session import begin_for_real
-from ._values import MISSING, freeze
+from ._values import MISSING, freeze, is_safe
 from .report import Source
 
 #: Entries per session. The oldest goes first; losing one costs a query, never a wrong answer.
@@ -246,31 +246,30 @@ class Entry:
         self.key = key
         #: Where its next answer comes from: a row looked up in advance counts as asked for then.
         self.source: Source = "cache"
-        self.state = inspect(obj)
-        loaded = self.state.dict
+        self.state = base.instance_state(obj)
+        loaded = base.instance_dict(obj)  # `state.dict` asks a weak reference first
         self._columns = columns
-        self._values = [
-            (column.attribute, loaded.get(column.attribute, MISSING)) for column in columns
-        ]
-        self._related = [
-            (name, loaded.get(name, MISSING)) for column in columns for name, _ in column.related
-        ]
+        self._values = tuple([loaded.get(column.attribute, MISSING) for column in columns])
+        self._related = tuple(
+            [(name, loaded.get(name, MISSING)) for column in columns for name, _ in column.related]
+        )
 
     def checkable(self) -> bool:
         """Whether a later change would be noticed."""
-        pending = self.state.committed_state
-        return all(
-            freeze(value) is not None
-            if value is not MISSING
-            else any(name in pending for name, _ in column.related)
-            for column, (_, value) in zip(self._columns, self._values)
-        )
+        for column, value in zip(self._columns, self._values):
+            if value is MISSING:
+                pending = self.state.committed_state
+                if not any(name in pending for name, _ in column.related):
+                    return False
+            elif not is_safe(value):
+                return False
+        return True
 
     def unchanged(self) -> bool:
         """Whether the object still has the values: not expired, not set anew."""
-        loaded = base.instance_dict(self.obj)  # `state.dict` asks a weak reference first
-        for attribute, known in self._values:
-            value = loaded.get(attribute, MISSING)
+        loaded = base.instance_dict(self.obj)
+        for column, known in zip(self._columns, self._values):
+            value = loaded.get(column.attribute, MISSING)
             if value is not known and (value is MISSING or freeze(value) != freeze(known)):
                 return False
         if self._related:

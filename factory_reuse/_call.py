@@ -20,13 +20,13 @@ from ._values import MISSING, NoParent
 class _NamedCall:
     """What a factory and its caller give names to."""
 
+    #: Whether a SubFactory may only find its row now, not make one.
+    only_look = False
+
     def __init__(self, meta: Any, declared: Mapping[str, Any], roots: Collection[str]) -> None:
         self._meta = meta
         self._declared = declared
         self._roots = roots
-        self._old_names: dict[str, str] = {new: old for old, new in meta.rename.items()}
-        #: Whether a SubFactory may only find its row now, not make one.
-        self.only_look = False
 
     @property
     def factory(self) -> str:
@@ -34,19 +34,19 @@ class _NamedCall:
         return name
 
     def has(self, name: str) -> bool:
-        source = self._source(name)
+        meta, source = self._meta, self._source(name)
         return (
-            source in self._declared
-            and source not in self._meta.parameters
-            and source not in self._meta.exclude
-            and self._meta.rename.get(source, name) == name
+            self._declaration(source) is not MISSING
+            and source not in meta.parameters
+            and source not in meta.exclude
+            and meta.rename.get(source, name) == name
         )
 
     def explicit(self, name: str) -> bool:
         return self._source(name) in self._roots and self.has(name)
 
     def makes(self, name: str) -> bool:
-        return is_subfactory(self._declared[self._source(name)])
+        return is_subfactory(self._declaration(self._source(name)))
 
     def passes(self, name: str) -> bool:
         return name in self._roots
@@ -58,12 +58,19 @@ class _NamedCall:
             if not any(name in names for names in known):
                 yield self._new_name(name)
 
+    def _declaration(self, source: str) -> Any:
+        """Return the declaration or value of this name; ``MISSING`` if there is none."""
+        return self._declared.get(source, MISSING)
+
     def _new_name(self, name: str) -> str:
         renamed: str = self._meta.rename.get(name, name)
         return renamed
 
     def _source(self, name: str) -> str:
-        return self._old_names.get(name, name)
+        for old, new in self._meta.rename.items():
+            if new == name:
+                return old  # type: ignore[no-any-return]
+        return name
 
 
 @final
@@ -102,12 +109,12 @@ class StepCall(_NamedCall):
         ) and not any(is_declaration(self._declared.get(self._source(name))) for name in self._read)
         return given if plain else None
 
-    def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+    def passed(self, evaluate: Container[str], settled: Container[str]) -> Iterator[Passed]:
         looked_up = set()
         for given, value in self._given.items():
             root, rest = DeclarationSet.split(given)
             name = self._new_name(root)
-            if not self.has(name) or value is SKIP:
+            if name in settled or not self.has(name) or value is SKIP:
                 continue
             declared = self._declared[root]
             if getattr(declared, "CAPTURE_OVERRIDES", False) and not rest:
@@ -163,11 +170,10 @@ class PlainCall(_NamedCall):
     """
 
     def __init__(self, meta: Any, given: Mapping[str, Any], begin: Callable[[], StepCall]) -> None:
-        self._own: Mapping[str, Any] = meta.pre_declarations.declarations
         self._given = given
         self._begin = begin
         self._begun: StepCall | None = None
-        super().__init__(meta, {**self._own, **given}, given.keys())
+        super().__init__(meta, meta.pre_declarations.declarations, given)
         if not all(map(self._is_plain, given, given.values())):
             raise Unknown
 
@@ -176,20 +182,24 @@ class PlainCall(_NamedCall):
         return tuple(self._given)
 
     def value(self, name: str) -> Any:
-        value = self._declared[self._source(name)]
+        value = self._declaration(self._source(name))
         if is_declaration(value):
             return self._step().value(name)
         return value
+
+    def _declaration(self, source: str) -> Any:
+        given = self._given.get(source, MISSING)
+        return super()._declaration(source) if given is MISSING else given
 
     def plain(self) -> Mapping[str, Any] | None:
         if self._begun is not None:
             return self._begun.plain()
         return self._given if all(self.has(self._new_name(name)) for name in self._given) else None
 
-    def passed(self, evaluate: Container[str]) -> Iterator[Passed]:
+    def passed(self, evaluate: Container[str], settled: Container[str]) -> Iterator[Passed]:
         for given, value in self._given.items():
             name = self._new_name(given)
-            if self.has(name):
+            if name not in settled and self.has(name):
                 yield Passed((name,), value)
 
     def _step(self) -> StepCall:
@@ -205,7 +215,7 @@ class PlainCall(_NamedCall):
             or enums.SPLITTER in name
             or name in self._meta.parameters
             or name in self._meta.post_declarations
-            or getattr(self._own.get(name), "CAPTURE_OVERRIDES", False)  # a Transformer
+            or getattr(self._declared.get(name), "CAPTURE_OVERRIDES", False)  # a Transformer
         )
 
 

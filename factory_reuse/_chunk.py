@@ -207,7 +207,7 @@ class Chunk:
         if foreseen is not None and foreseen.there:
             row.open = False
             return
-        if foreseen is None or foreseen.there is None or not key.unique:
+        if foreseen is None or foreseen.mark is None or not key.unique:
             self._close_from(row.index)  # nothing tells which of the later rows mean the same
             return
         claimant = self._ahead.claimant(foreseen.mark)
@@ -217,7 +217,7 @@ class Chunk:
             if later is row:
                 return
         self._ahead.claim(foreseen.mark, row)
-        row.marks.append(foreseen.mark)
+        row.marks += (foreseen.mark,)
         row.generation = self._ahead.generation if row.generation is None else row.generation
         row.foreseen = None
         row.call.answer(None)
@@ -350,13 +350,24 @@ class _Row:
         generation: that of the knowledge that nobody has them; ``None`` where nothing is known.
     """
 
+    __slots__ = (
+        "call",
+        "failure",
+        "foreseen",
+        "generation",
+        "index",
+        "marks",
+        "open",
+        "repeated",
+    )
+
     def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
         self.call = DirectCall(meta, given)
         self.index = index
         self.open = True
         self.repeated = False
         self.foreseen: Foreseen | None = None
-        self.marks: list[Mark] = []
+        self.marks: tuple[Mark, ...] = ()
         self.generation: int | None = None
         self.failure: Exception | None = None
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Iterator, Mapping
 
 from sqlalchemy import Column, inspect, literal
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, base
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.sql.elements import ClauseElement
@@ -192,8 +192,8 @@ class MappedColumn:
 
     def current(self, obj: Any) -> Any:
         """Return the value that ``obj`` has or will have once flushed; loads nothing."""
-        state = inspect(obj)
-        loaded = state.dict
+        state = base.instance_state(obj)
+        loaded = base.instance_dict(obj)
         for name, source in self.related:
             if name in loaded and name in state.committed_state:
                 return self._from_parent(loaded[name], source)
@@ -209,7 +209,7 @@ class MappedColumn:
 
     def changed(self, obj: Any) -> bool:
         """Whether the object has a value for the column that is not flushed yet."""
-        pending = inspect(obj).committed_state
+        pending = base.instance_state(obj).committed_state
         return bool(pending) and (
             self.attribute in pending or any(name in pending for name, _ in self.related)
         )
@@ -366,7 +366,13 @@ def _hybrid_element(mapper: Mapper[Any], name: str) -> ClauseElement | None:
 
 def _preferred(call: Call, names: Any) -> str | None:
     """Return the name the caller passed, else the first that the factory gives."""
-    return next(filter(call.explicit, names), None) or next(filter(call.has, names), None)
+    given = None
+    for name in names:
+        if call.explicit(name):
+            return name  # type: ignore[no-any-return]
+        if given is None and call.has(name):
+            given = name
+    return given
 
 
 #: Values of a foreign key that name no parent.

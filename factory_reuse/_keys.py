@@ -102,11 +102,11 @@ class Key:
             if value is MISSING or (value is None and not part.nullable):
                 return None
             values.append(value)
-        # What was evaluated after a parent may have flushed it.
-        return tuple(
-            part.given(call) if isinstance(value, Unsaved) and value.is_saved else value
-            for part, value in zip(self.parts, values)
-        )
+        for position, value in enumerate(values):
+            # What was evaluated after a parent may have flushed it.
+            if isinstance(value, Unsaved) and value.is_saved:
+                values[position] = self.parts[position].given(call)
+        return tuple(values)
 
     def current(self, obj: Any) -> tuple[Any, ...] | None:
         """Return the object's values, one a part; ``None`` when they can identify no row."""
@@ -121,7 +121,7 @@ class Key:
     def held(self, row: Sequence[Any]) -> tuple[Any, ...] | None:
         """Return the values of a row, given those of its :attr:`columns`; ``None`` if unknown."""
         by_column = dict(zip(self.columns, row))
-        values = tuple(part.held(by_column) for part in self.parts)
+        values = tuple([part.held(by_column) for part in self.parts])
         return None if any(value is MISSING for value in values) else values
 
     def fits(self, values: Sequence[Any]) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Iterator, NamedTuple, Sequence
+from typing import Any, Hashable, Iterable, Iterator, NamedTuple, Sequence
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, base
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import SelectBase
@@ -20,7 +20,7 @@ from ._keys import Key
 from ._parts import columns_in, unsaved_in
 from ._queries import Queries, is_opaque, owner_of
 from ._session import flush_unfinished
-from ._values import MISSING, Missing, freeze, same
+from ._values import MISSING, Missing, freeze, frozen, same
 from .errors import AmbiguousMatchError, MismatchError
 from .report import Source
 
@@ -40,11 +40,12 @@ class Foreseen(NamedTuple):
 
     Attributes:
         token: what the cache knows it by, if it may.
+        mark: that of a key that no row has.
         there: whether a row has it; ``None``, if :meth:`Lookup.find` has to tell.
     """
 
     token: Hashable | None
-    mark: Mark
+    mark: Mark | None
     there: bool | None
 
 
@@ -113,7 +114,7 @@ class Lookup:
         if entry is not None:
             source, entry.source = entry.source, "cache"
             return Found(entry.obj, source, key)
-        return None if self._cache.ahead.has_no(token) else MISSING
+        return MISSING if self._cache.ahead.mark_of_absent(token) is None else None
 
     def peek(self, key: Key, values: tuple[Any, ...]) -> Any | None:
         """Return the object that the cache has for the key, without its counting as an answer."""
@@ -137,64 +138,81 @@ class Lookup:
             return [None for _ in asked]
 
     def _foreseen(self, key: Key, asked: Sequence[tuple[Any, ...]]) -> list[Foreseen | None]:
-        marks = [mark_of(key, values) for values in asked]
+        absent = self._cache.ahead.mark_of_absent
         tokens = [
             self._token(key, values) if key.foreseeable and key.fits(values) else None
             for values in asked
         ]
-        there: dict[Hashable, bool | None] = {None: None}
+        there: set[Hashable] = set()
         wanted: dict[Hashable, tuple[Any, ...]] = {}
         for token, values in zip(tokens, asked):
-            if token not in there:
-                there[token] = self._cache.get(self.session, token) is not None
-                if not there[token] and not self._cache.ahead.has_no(token):
-                    wanted[token] = values
+            if token is None or token in there or token in wanted:
+                continue
+            if self._cache.get(self.session, token) is not None:
+                there.add(token)
+            elif absent(token) is None:
+                wanted[token] = values
         if wanted:
-            there.update(self._asked(key, wanted, dict(zip(tokens, marks))))
-        return [Foreseen(token, mark, there[token]) for token, mark in zip(tokens, marks)]
+            there.update(self._asked(key, wanted))
+        return [
+            Foreseen(token, None, True)
+            if token in there
+            else Foreseen(token, absent(token), None if absent(token) is None else False)
+            for token in tokens
+        ]
 
-    def _asked(
-        self, key: Key, wanted: dict[Hashable, tuple[Any, ...]], marks: dict[Hashable, Mark]
-    ) -> dict[Hashable, bool | None]:
-        """Return for each of the wanted whether a row has it, or ``None`` where that is unclear."""
-        unclear: dict[Hashable, bool | None] = dict.fromkeys(wanted)
-        found: dict[Hashable, dict[int, Any]] = {}
-        explained = True
+    def _asked(self, key: Key, wanted: dict[Hashable, tuple[Any, ...]]) -> Iterable[Hashable]:
+        """Return those of the wanted that a row has; those that none has are noted as absent."""
         with self.queries.pending_kept():
             unflushed = marks_of(key, self._unflushed(key))
             if unflushed is None:
-                return unclear
-            doubtful: set[Mark | None] = set(unflushed)
-            saved = [
-                values
-                for token, values in wanted.items()
-                if marks[token] not in unflushed and not any(map(unsaved_in, values))
-            ]
-            rows = list(self.queries.rows_of_any(key, saved))
+                return ()
+            if unflushed:
+                wanted = {
+                    token: values
+                    for token, values in wanted.items()
+                    if mark_of(key, values) not in unflushed
+                }
+            saved = [values for values in wanted.values() if not any(map(unsaved_in, values))]
+            rows = self.queries.rows_of_any(key, saved)
             if not key.unique and len(rows) > 2 * len(saved):
-                return unclear  # nothing keeps them few, so that was not all of them
-            known = {marks[token] for token in wanted}
-            for obj, held in rows:
-                values = key.held(held)
+                return ()  # nothing keeps them few, so that was not all of them
+            seen = [key.held(held) for _, held in rows]
+            found: dict[Hashable, Any] = {}
+            twice: set[Hashable] = set()
+            for (obj, held), values in zip(rows, seen):
                 token = None if values is None else self._token(key, values)
-                mark = None if values is None else mark_of(key, values)
-                if values is None or mark not in known:
-                    explained = False  # equal to something asked for, but to what?
-                    continue
-                doubtful.add(mark)
-                if isinstance(obj, self.mapper.class_) and not self._superseded(obj, key, values):
+                if (
+                    values is not None
+                    and token in wanted
+                    and isinstance(obj, self.mapper.class_)
+                    and not self._superseded(obj, key, values)
+                ):
                     self._freshen(obj, key.columns, held)
-                    found.setdefault(token, {})[id(obj)] = obj
-        there = unclear
-        for token in wanted:
-            if len(found.get(token, ())) == 1 and marks[token] not in unflushed:
-                (obj,) = found[token].values()
-                self._remember(token, key, obj, source="database")
-                there[token] = True
-            elif explained and marks[token] not in doubtful:
-                self._cache.ahead.note_absent(token, marks[token])
-                there[token] = False
-        return there
+                    if found.setdefault(token, obj) is not obj:
+                        twice.add(token)
+        for token in twice:
+            del found[token]
+        for token, obj in found.items():
+            self._remember(token, key, obj, source="database")
+        if len(found) < len(wanted):
+            self._note_absent(key, wanted, seen)
+        return found
+
+    def _note_absent(
+        self,
+        key: Key,
+        wanted: dict[Hashable, tuple[Any, ...]],
+        seen: Sequence[tuple[Any, ...] | None],
+    ) -> None:
+        """Note which of the wanted are surely absent, if those seen are all rows that there are."""
+        marks = {token: mark_of(key, values) for token, values in wanted.items()}
+        doubtful = {None if values is None else mark_of(key, values) for values in seen}
+        if not doubtful.issubset(marks.values()):
+            return  # one is equal to something asked for, but to what?
+        for token, mark in marks.items():
+            if mark not in doubtful:
+                self._cache.ahead.note_absent(token, mark)
 
     def find_locked(self, key: Key, values: tuple[Any, ...]) -> Found | None:
         """Return the row that refused our INSERT, read with a lock.
@@ -283,7 +301,7 @@ class Lookup:
         """Reload key attributes that the session has outdated values for."""
         if not isinstance(obj, self.mapper.class_):
             return
-        loaded = inspect(obj).dict
+        loaded = base.instance_dict(obj)
         outdated = [
             column.attribute
             for column, value in zip(columns, row)
@@ -339,17 +357,17 @@ class Lookup:
 
     def _token(self, key: Key, values: tuple[Any, ...]) -> Hashable | None:
         """Return what the cache knows the question by, or ``None`` when it must not answer it."""
-        frozen = freeze(values)
-        if self._watched is None or frozen is None:
+        fixed = None if self._watched is None else frozen(values)
+        if fixed is None:
             return None
         if self.where is None:
-            return (key, frozen)
+            return (key, *fixed)
         binds = tuple(
             freeze(element.effective_value)
             for element in iterate(self.where)
             if isinstance(element, BindParameter)
         )
-        return None if None in binds else (key, frozen, str(self.where), binds)
+        return None if None in binds else (key, *fixed, str(self.where), binds)
 
     def _remember(
         self, token: Hashable | None, key: Key, obj: Any, *, source: Source = "cache"
@@ -366,7 +384,9 @@ class Lookup:
 
 
 def _changed(obj: Any, columns: Sequence[MappedColumn]) -> bool:
-    return any(column.changed(obj) for column in columns)
+    return bool(base.instance_state(obj).committed_state) and any(
+        column.changed(obj) for column in columns
+    )
 
 
 def _show(values: Any) -> str:

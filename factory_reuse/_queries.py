@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from typing import Any, ContextManager, Iterator, Sequence
+from typing import Any, ContextManager, Sequence
 
 from sqlalchemy import Column, and_, func, inspect, literal, select
 from sqlalchemy.engine import Dialect
@@ -61,15 +61,17 @@ class Queries:
         with self._guarded(key, values):
             return self._objects(statement, parameters)
 
-    def rows_of_any(self, key: Key, many: Sequence[Values]) -> Iterator[tuple[Any, Sequence[Any]]]:
-        """Yield the rows that have one of the keys, as :meth:`rows` returns them.
+    def rows_of_any(self, key: Key, many: Sequence[Values]) -> list[tuple[Any, Sequence[Any]]]:
+        """Return the rows that have one of the keys, as :meth:`rows` returns them.
 
         It is one SELECT, or as many as the backend's limits ask for.
         """
+        found: list[tuple[Any, Sequence[Any]]] = []
         for criterion in any_of(key, many, self.dialect):
             if self.where is not None:
                 criterion = and_(criterion, self.where)
-            yield from self._objects(self._built(key, criterion, most=2 * len(many) + 1))
+            found += self._objects(self._built(key, criterion, most=2 * len(many) + 1))
+        return found
 
     def count(self, key: Key, values: Values) -> int:
         """Return how many rows have the key."""

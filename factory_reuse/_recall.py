@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from ._cache import Entry, session_cache, would_flush
 from ._columns import MappedColumn
-from ._values import freeze
+from ._values import is_safe
 
 
 def token_of(factory: object, given: Mapping[str, Any]) -> Hashable | None:
@@ -52,7 +52,7 @@ def keep(
     columns: Sequence[MappedColumn],
 ) -> None:
     """Keep a call's answer, which holds as long as the object's ``columns`` do not change."""
-    if all(freeze(value) is not None for value in given.values()):
+    if all(map(is_safe, given.values())):
         session_cache(session).put_answer(session, token, Entry(obj, tuple(columns), key))
 
 

@@ -9,6 +9,7 @@ from typing import (
     Any,
     Callable,
     Container,
+    Final,
     Generator,
     Hashable,
     Iterable,
@@ -29,7 +30,7 @@ from ._keys import Key, declared_keys
 from ._lookup import Found, Lookup
 from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
-from ._values import MISSING, Call, NoParent, freeze
+from ._values import MISSING, Call, NoParent, frozen
 from .errors import ReuseError
 
 #: What a call asks for, one key after the other; it is sent what was found, and returns its row.
@@ -50,8 +51,12 @@ class FactoryCall(Call, Protocol):
         """What stands for the names that the caller passed."""
         ...
 
-    def passed(self, evaluate: Container[str]) -> Iterable[Passed]:
-        """The values the caller passed; declarations among them only for names in ``evaluate``."""
+    def passed(self, evaluate: Container[str], settled: Container[str]) -> Iterable[Passed]:
+        """The values the caller passed, but for those to ``settled`` names.
+
+        Args:
+            evaluate: the names for which declarations are among them, too.
+        """
         ...
 
     def passes(self, name: str) -> bool:
@@ -112,6 +117,9 @@ class Plan:
         return frozenset().union(*(key.names for key in self.keys))
 
 
+_NONE: Final[Mapping[str, Any]] = {}
+
+
 @final
 class Decision:
     """The decision for one call.
@@ -128,8 +136,8 @@ class Decision:
         self.call = call
         #: Whether the call gives the fields of any key at all.
         self.has_key, self._keys = plan.ordered(call)
-        self._tried: list[tuple[Key, tuple[Any, ...]]] = []
-        self._arguments: Mapping[str, Any] = {}
+        self._tried: tuple[tuple[Key, tuple[Any, ...]], ...] = ()
+        self._arguments = _NONE
         self.lookup = lookup or Lookup(
             session,
             plan.mapper,
@@ -161,16 +169,17 @@ class Decision:
 
         So that many calls can be decided together, their questions asked in one SELECT.
         """
-        self._tried = []
+        self._tried = ()
         several = len(self._keys) > 1
-        waiting = [key for key in self._keys if key.made(self.call)] if several else []
+        waiting = [key for key in self._keys if key.made(self.call)] if several else ()
         passed_over = None
-        for key in sorted(self._keys, key=waiting.__contains__):
+        for key in sorted(self._keys, key=waiting.__contains__) if waiting else self._keys:
             values = self._given(key, only_look=passed_over is not None)
             if values is None:
                 continue
-            self._tried.append((key, values))
-            found = yield key, values
+            question = key, values
+            self._tried += (question,)
+            found = yield question
             if found is None:
                 continue
             before = self._keys[: self._keys.index(key)]
@@ -298,7 +307,7 @@ class Decision:
         # the instance's value, and a SubFactory may have outdone a passed foreign key.
         outdone = found.key.foreign if found.source == "race" else frozenset()
         settled = found.key.settled - outdone
-        passed = [each for each in self.call.passed(names) if each.path[0] not in settled]
+        passed = list(self.call.passed(names, settled))
         if not passed:
             return [], []
         dialect = self.session.get_bind(self.plan.mapper).dialect
@@ -344,14 +353,14 @@ class Decision:
         was added after it.
         """
         candidates = list(self._tried)
-        tried = {(key, freeze(values)) for key, values in self._tried}
+        tried = {(key, frozen(values)) for key, values in self._tried}
         of_class = [obj for obj in failed if isinstance(obj, self.plan.mapper.class_)]
         ours = max(of_class, key=self._arguments_held, default=None)
         for key in self.plan.keys if ours is not None else ():
             if not self.plan.counts(key, self.call):
                 continue
             values = key.current(ours)
-            if values is not None and (key, freeze(values)) not in tried:
+            if values is not None and (key, frozen(values)) not in tried:
                 candidates.append((key, values))
         return candidates + self._passed_of_upgraded()
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Final, Iterator
+from typing import Any, Final, Iterator, NamedTuple
 
 from sqlalchemy.orm import Session
 from typing_extensions import final
@@ -20,8 +19,7 @@ from .report import Outcome
 
 
 @final
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """What holds where the code is.
 
     Attributes:
@@ -51,7 +49,7 @@ class Scope:
         return real_session(self.session, factory="use_session()")
 
 
-_scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())  # noqa: B039  # frozen
+_scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())
 
 #: Return the scope that the code runs in.
 current: Final = _scope.get
@@ -105,7 +103,7 @@ def recording() -> Iterator[list[Outcome]]:
 @contextlib.contextmanager
 def within(**changes: Any) -> Iterator[None]:
     """For the block, the scope is the present one with these attributes changed."""
-    token = _scope.set(Scope(**{**vars(_scope.get()), **changes}))
+    token = _scope.set(_scope.get()._replace(**changes))
     try:
         yield
     finally:

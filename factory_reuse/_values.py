@@ -157,7 +157,7 @@ def freeze(value: Any) -> Hashable | None:
     of it, since ``1 == True == 1.0`` and columns tell them apart.
     """
     kind = type(value)
-    if kind in (str, int, bool, bytes, uuid.UUID, datetime.date, Unsaved, type(None)):
+    if kind in _SAFE:
         return (kind, value)
     if kind in (float, decimal.Decimal):
         return (kind, value) if value == value else None
@@ -167,9 +167,29 @@ def freeze(value: Any) -> Hashable | None:
     if isinstance(value, enum.Enum):
         return (kind, value.name)
     if kind is tuple:
-        parts = tuple([freeze(part) for part in value])
-        return None if None in parts else (kind, parts)
+        parts = frozen(value)
+        return None if parts is None else (kind, parts)
     return None
+
+
+def frozen(values: tuple[Any, ...]) -> tuple[Hashable, ...] | None:
+    """Return what stands for the values in a cache key; ``None`` when :func:`freeze` has none."""
+    kinds = tuple(map(type, values))
+    if _SAFE.issuperset(kinds):
+        return (*kinds, *values)  # one tuple: the fewer objects, the less garbage collection
+    parts = tuple(map(freeze, values))
+    return None if None in parts else parts
+
+
+def is_safe(value: Any) -> bool:
+    """Whether :func:`freeze` has something that stands for the value."""
+    return type(value) in _SAFE or freeze(value) is not None
+
+
+#: Types whose values stand for themselves, together with their type.
+_SAFE: Final = frozenset(
+    (str, int, bool, bytes, uuid.UUID, datetime.date, Unsaved, type(None))
+)
 
 
 def folded(value: Any) -> Any:
