@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Hashable, Iterable, Sequence, Tuple
 
-from sqlalchemy import inspect
+from sqlalchemy.orm.base import instance_state
 from typing_extensions import final
 
 from ._values import MISSING, folded
@@ -84,7 +84,7 @@ class Ahead:
         """Forget the keys that objects have which were just made or changed."""
         for key in {mark[0] for marks in (self._tokens, self._claims) for mark in marks}:
             base = key.mapper.base_mapper
-            marks = marks_of(key, (o for o in flushed if inspect(o).mapper.base_mapper is base))
+            marks = marks_of(key, (o for o in flushed if instance_state(o).mapper.base_mapper is base))
             if marks is None:
                 marks = {mark for mark in (*self._tokens, *self._claims) if mark[0] is key}
             for mark in marks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Final, Hashable
 
-from sqlalchemy import event, inspect
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import Session, base
 from typing_extensions import final
@@ -183,16 +183,20 @@ class SessionCache:
     def _on_flush(self, session: Session, context: Any, instances: Any) -> None:
         self._flushing = True
         self.flushes += 1
-        self.inserting = sorted(session.new, key=lambda obj: inspect(obj).insert_order)
+        self.inserting = sorted(session.new, key=_insert_order)
         self._changing = list(session.dirty)
 
     def _on_flushed(self, session: Session, context: Any) -> None:
         self._flushing = False
         for obj in self.inserting:
-            for token in self._unenforced.pop(inspect(obj).mapper.base_mapper, ()):
+            for token in self._unenforced.pop(base.instance_state(obj).mapper.base_mapper, ()):
                 self._entries.pop(token, None)
         self.ahead.take_out([*self.inserting, *self._changing])
         self.inserting, self._changing = [], []
+
+
+def _insert_order(obj: Any) -> int:
+    return base.instance_state(obj).insert_order or 0
 
 
 #: The caches that are to hear of what a connection does.
@@ -249,14 +253,16 @@ class Entry:
         self.state = base.instance_state(obj)
         loaded = base.instance_dict(obj)  # `state.dict` asks a weak reference first
         self._columns = columns
-        self._values = tuple([loaded.get(column.attribute, MISSING) for column in columns])
+        self._values = tuple(
+            [(column.attribute, loaded.get(column.attribute, MISSING)) for column in columns]
+        )
         self._related = tuple(
             [(name, loaded.get(name, MISSING)) for column in columns for name, _ in column.related]
         )
 
     def checkable(self) -> bool:
         """Whether a later change would be noticed."""
-        for column, value in zip(self._columns, self._values):
+        for column, (_, value) in zip(self._columns, self._values):
             if value is MISSING:
                 pending = self.state.committed_state
                 if not any(name in pending for name, _ in column.related):
@@ -268,8 +274,8 @@ class Entry:
     def unchanged(self) -> bool:
         """Whether the object still has the values: not expired, not set anew."""
         loaded = base.instance_dict(self.obj)
-        for column, known in zip(self._columns, self._values):
-            value = loaded.get(column.attribute, MISSING)
+        for attribute, known in self._values:
+            value = loaded.get(attribute, MISSING)
             if value is not known and (value is MISSING or freeze(value) != freeze(known)):
                 return False
         if self._related:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 from sqlalchemy import Table, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session
+from sqlalchemy.orm.base import instance_state
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.selectable import Select
 from sqlalchemy.sql.visitors import iterate
@@ -25,7 +26,7 @@ from ._keys import Key
 from ._lookup import Foreseen
 from ._options import ReuseOptions
 from ._session import flush_unfinished
-from ._values import MISSING, Missing
+from ._values import MISSING, Missing, is_safe
 from .errors import ReuseError
 
 
@@ -109,7 +110,7 @@ class Chunk:
                     self._settle(self._rows)
                 for row in self._rows:
                     self.turn = row.index
-                    if row.call.obj is not MISSING and inspect(row.call.obj).transient:
+                    if row.call.obj is not MISSING and instance_state(row.call.obj).transient:
                         row.call.unmake(forget=True)  # somebody has rolled it back
                         row.ask_again()
                     elif row.call.obj is MISSING and not self._holds(row):
@@ -405,5 +406,5 @@ class _Row:
 
 def _passes_transient(given: Mapping[str, Any]) -> bool:
     """Whether a row is given an object that no rollback makes forget it, should it be refused."""
-    states = (inspect(value, raiseerr=False) for value in given.values())
+    states = (inspect(value, raiseerr=False) for value in given.values() if not is_safe(value))
     return any(isinstance(state, InstanceState) and state.transient for state in states)

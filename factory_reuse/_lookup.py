@@ -236,7 +236,8 @@ class Lookup:
 
     def remember(self, key: Key, values: tuple[Any, ...], obj: Any) -> None:
         """Let the cache answer the key with an object that was just created."""
-        self._cache.ahead.take_out([obj])
+        if base.instance_state(obj).pending:
+            self._cache.ahead.take_out([obj])  # as its flush would have done
         self._remember(self._token(key, values), key, obj)
 
     def _in_memory(self, key: Key, values: tuple[Any, ...]) -> list[Any]:
