@@ -84,7 +84,8 @@ class Ahead:
         """Forget the keys that objects have which were just made or changed."""
         for key in {mark[0] for marks in (self._tokens, self._claims) for mark in marks}:
             base = key.mapper.base_mapper
-            marks = marks_of(key, (o for o in flushed if instance_state(o).mapper.base_mapper is base))
+            of_class = [obj for obj in flushed if instance_state(obj).mapper.base_mapper is base]
+            marks = marks_of(key, of_class)
             if marks is None:
                 marks = {mark for mark in (*self._tokens, *self._claims) if mark[0] is key}
             for mark in marks:

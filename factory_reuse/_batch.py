@@ -93,7 +93,7 @@ def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> I
 
 
 def _is_call(row: Any) -> bool:
-    return isinstance(row, dict) and all([isinstance(name, str) for name in row])
+    return isinstance(row, dict) and all(isinstance(name, str) for name in row)
 
 
 def _at(index: int, error: Exception) -> ReuseError:

@@ -10,7 +10,6 @@ import dataclasses
 import inspect as python_inspect
 from typing import Any, Callable
 
-from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.base import NO_VALUE
 
@@ -40,6 +39,12 @@ def assigned(mapper: Mapper[Any], name: str, value: Any, attribute: str, read: R
     return values.get(attribute, MISSING)
 
 
+def is_hybrid(descriptor: Any) -> bool:
+    """Whether it is a hybrid property; SQLAlchemy's extension for them need not be imported."""
+    kind = getattr(descriptor, "extension_type", None)
+    return getattr(kind, "name", None) == "HYBRID_PROPERTY"
+
+
 class _Blank:
     """Stands for an instance of a model: it has the model's methods, and only plain values."""
 
@@ -59,7 +64,7 @@ class _Blank:
         if name in mapper.attrs:
             return get(self, "_read")(name)
         declared = _declared(mapper, name)
-        if isinstance(declared, (property, hybrid_property)) and declared.fget is not None:
+        if (isinstance(declared, property) or is_hybrid(declared)) and declared.fget is not None:
             return declared.fget(self)
         if python_inspect.isfunction(declared):
             return declared.__get__(self, mapper.class_)
@@ -76,7 +81,7 @@ class _Blank:
             for listener in mapper.class_manager[name].dispatch.set:
                 value = listener(_State(self), value, NO_VALUE, None)
             get(self, "_values")[name] = value
-        elif isinstance(declared, (property, hybrid_property)) and declared.fset is not None:
+        elif (isinstance(declared, property) or is_hybrid(declared)) and declared.fset is not None:
             declared.fset(self, value)
         else:
             get(self, "_values")[name] = value
@@ -95,7 +100,7 @@ class _State:
 def _declared(mapper: Mapper[Any], name: str) -> Any:
     found = python_inspect.getattr_static(mapper.class_, name, None)
     hybrid = mapper.all_orm_descriptors.get(name)
-    return hybrid if isinstance(hybrid, hybrid_property) else found
+    return hybrid if is_hybrid(hybrid) else found
 
 
 def _part_of_composite(composite: Any, value: Any, attribute: str) -> Any:

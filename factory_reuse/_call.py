@@ -174,7 +174,7 @@ class PlainCall(_NamedCall):
         self._begin = begin
         self._begun: StepCall | None = None
         super().__init__(meta, meta.pre_declarations.declarations, given)
-        if not all(map(self._is_plain, given, given.values())):
+        if not meta.takes_plainly(tuple(given)) or any(map(_is_evaluated, given.values())):
             raise Unknown
 
     @property
@@ -208,16 +208,6 @@ class PlainCall(_NamedCall):
         self._begun.only_look = self.only_look
         return self._begun
 
-    def _is_plain(self, name: str, value: Any) -> bool:
-        return not (
-            is_declaration(value)
-            or value is SKIP
-            or enums.SPLITTER in name
-            or name in self._meta.parameters
-            or name in self._meta.post_declarations
-            or getattr(self._declared.get(name), "CAPTURE_OVERRIDES", False)  # a Transformer
-        )
-
 
 def _explicit(step: BuildStep, stub: Resolver) -> dict[str, Any]:
     """Return the passed values, with those that explicitly enabled Traits set."""
@@ -246,6 +236,10 @@ def _is_renamed(declared: Any, path: str) -> bool:
 def is_declaration(value: Any) -> bool:
     """Whether factory_boy evaluates the value."""
     return enums.get_builder_phase(value) is not None
+
+
+def _is_evaluated(value: Any) -> bool:
+    return is_declaration(value) or value is SKIP
 
 
 def is_subfactory(declaration: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final, Iterator, Mapping
 
 from sqlalchemy import Column, inspect, literal
-from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper, base
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.interfaces import MANYTOONE
@@ -13,7 +12,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
-from ._blank import Read, assigned
+from ._blank import Read, assigned, is_hybrid
 from ._values import MISSING, Call, Unsaved, coerce, exact_type, fits
 from .errors import MismatchError
 
@@ -344,7 +343,7 @@ def _settable_hybrids(mapper: Mapper[Any]) -> Iterator[str]:
     # One without a setter cannot be given; and reading it on the class runs the project's code,
     # which may do anything there, loop forever included.
     for name, descriptor in mapper.all_orm_descriptors.items():
-        if isinstance(descriptor, hybrid_property) and descriptor.fset is not None:
+        if is_hybrid(descriptor) and getattr(descriptor, "fset", None) is not None:
             yield name
 
 

@@ -83,7 +83,7 @@ class ReuseOptions(DeclaredOptions):
     # What a declaration changes --------------------------------------------------------------
 
     def settle_options(self, *, declared: bool) -> None:
-        for name in ("reuses_unheard", "goes_together"):
+        for name in ("reuses_unheard", "goes_together", "_taken_plainly"):
             self.__dict__.pop(name, None)
         super().settle_options(declared=declared)
 
@@ -194,6 +194,24 @@ class ReuseOptions(DeclaredOptions):
     def goes_together(self) -> bool:
         """Whether the objects of many calls may be made one after the other, and then flushed."""
         return has_stock(self.factory, "_create", "_save") and self._has_stock("instantiate")
+
+    def takes_plainly(self, names: tuple[str, ...]) -> bool:
+        """Whether plain values that are passed under these names reach the model as they are."""
+        known = self._taken_plainly
+        if names not in known:
+            own = self.pre_declarations.declarations
+            known[names] = not any(
+                enums.SPLITTER in name
+                or name in self.parameters
+                or name in self.post_declarations
+                or getattr(own.get(name), "CAPTURE_OVERRIDES", False)  # a Transformer
+                for name in names
+            )
+        return known[names]
+
+    @functools.cached_property
+    def _taken_plainly(self) -> dict[tuple[str, ...], bool]:
+        return {}
 
     @property
     def without_reuse(self) -> FactoryOptions:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Final, Sequence, Tuple
+from typing import Any, Final, NamedTuple, Sequence, Tuple
 
 from sqlalchemy.sql.elements import ClauseElement
 from typing_extensions import final
@@ -18,8 +17,7 @@ POST_GENERATION: Final = ("explicit", "always", "never")
 
 
 @final
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """The options of ``reuse_existing``, checked; see there for their meaning.
 
     ``on`` is normalised to a tuple of keys, each a tuple of names; ``None`` still means: infer.
@@ -36,8 +34,8 @@ class Policy:
     savepoint: bool | None = None
 
 
-OPTIONS: Final = tuple(field.name for field in fields(Policy))
-DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(Policy)}
+OPTIONS: Final = Policy._fields
+DEFAULTS: Final[dict[str, Any]] = Policy._field_defaults
 
 
 def checked(factory: str, options: dict[str, Any]) -> Policy:

@@ -49,7 +49,7 @@ class Scope(NamedTuple):
         return real_session(self.session, factory="use_session()")
 
 
-_scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())
+_scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())  # noqa: B039  # immutable
 
 #: Return the scope that the code runs in.
 current: Final = _scope.get

@@ -10,17 +10,16 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 from typing_extensions import final
 
-_COMMENT: Final = re.compile(r"""('(?:[^']|'')*') | --[^\n]* | /\*.*?\*/""", re.DOTALL | re.VERBOSE)
+# The patterns are compiled when there is a text: few projects have one.
+_COMMENT: Final = r"""(?sx) ('(?:[^']|'')*') | --[^\n]* | /\*.*?\*/"""
 
 #: A quoted string, the type of a cast, a quoted name, a plain name, or any other character.
-_PIECES: Final = re.compile(
-    r"""'(?:[^']|'')*' | ::\s*\w+ | \bAS\s+\w+
-    | "(?:[^"]|"")*" | `[^`]*` | \[[^]\s]*\] | [A-Za-z_]\w* | .""",
-    re.DOTALL | re.VERBOSE | re.IGNORECASE,
-)
+_PIECES: Final = r"""(?six)
+    '(?:[^']|'')*' | ::\s*\w+ | \bAS\s+\w+
+    | "(?:[^"]|"")*" | `[^`]*` | \[[^]\s]*\] | [A-Za-z_]\w* | ."""
 
 #: What can be compared as it stands: a name, or one function of something.
-_VALUE: Final = re.compile(r'\s*[\w."`\[\]]+\s*', re.DOTALL)
+_VALUE: Final = r'\s*[\w."`\[\]]+\s*'
 
 
 @final
@@ -33,8 +32,8 @@ class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at
         self.pieces: list[str | ClauseElement] = []
         columns = {column.name.lower(): column for column in table.columns}
         # A backslash keeps SQLAlchemy from taking what follows a colon for a parameter.
-        text = _COMMENT.sub(lambda match: match.group(1) or " ", text.replace(r"\:", ":"))
-        found = [piece.group() for piece in _PIECES.finditer(text)]
+        text = re.sub(_COMMENT, lambda match: match.group(1) or " ", text.replace(r"\:", ":"))
+        found = [piece.group() for piece in re.finditer(_PIECES, text)]
         for position, piece in enumerate(found):
             column = columns.get(piece.strip('"`[]').lower())
             calls = "".join(found[position + 1 :]).lstrip().startswith("(")
@@ -51,7 +50,7 @@ class TextExpression(ColumnElement):  # type: ignore[type-arg]  # not generic at
         called = text.strip()
         if called.endswith(")"):
             called = called[: _opening(called)]
-        return cls(text, table) if _VALUE.fullmatch(called) else None
+        return cls(text, table) if re.fullmatch(_VALUE, called) else None
 
     def get_children(self, **options: Any) -> Iterable[Any]:
         return [piece for piece in self.pieces if isinstance(piece, ClauseElement)]

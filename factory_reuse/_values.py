@@ -187,9 +187,7 @@ def is_safe(value: Any) -> bool:
 
 
 #: Types whose values stand for themselves, together with their type.
-_SAFE: Final = frozenset(
-    (str, int, bool, bytes, uuid.UUID, datetime.date, Unsaved, type(None))
-)
+_SAFE: Final = frozenset((str, int, bool, bytes, uuid.UUID, datetime.date, Unsaved, type(None)))
 
 
 def folded(value: Any) -> Any:
