@@ -3,7 +3,6 @@
 import contextlib
 import contextvars
 import os
-import weakref
 from functools import partial
 from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
@@ -33,7 +32,6 @@ PATH = os.environ.get("FACTORY_REUSE_TEST_PATH") or "both"
 _recalled = _options.ReuseOptions._recalled
 _find = _direct.DirectCall._find
 _object = _direct.DirectCall.object
-_of_a_batch = weakref.WeakSet()
 _checking = contextvars.ContextVar("checking", default=False)
 
 
@@ -68,8 +66,12 @@ def _found_as_decided(call: Any) -> Any:
     return found
 
 
+class _CallOfABatch(_direct.DirectCall):
+    __slots__ = ()
+
+
 def _object_of_a_batch(call: Any) -> Any:
-    if call in _of_a_batch:
+    if isinstance(call, _CallOfABatch):
         return _object(call)
     counter = call.meta._counter
     before = counter.seq
@@ -78,15 +80,9 @@ def _object_of_a_batch(call: Any) -> Any:
     if chunk is None:
         return _object(call)
     chunk._rows[0].call = call
-    _of_a_batch.add(call)
+    call.__class__ = _CallOfABatch
     (obj,) = chunk.objects()
     return obj
-
-
-def _made_for_a_batch(*args: Any) -> Any:
-    call = _direct.DirectCall(*args)
-    _of_a_batch.add(call)
-    return call
 
 
 def _never_plain(*args: Any) -> None:
@@ -99,7 +95,7 @@ if PATH == "long":
     _direct.PlainCall = _never_plain
 elif PATH == "batch":
     _direct.DirectCall.object = _object_of_a_batch
-    _chunk.DirectCall = _made_for_a_batch
+    _chunk.DirectCall = _CallOfABatch
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
