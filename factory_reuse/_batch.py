@@ -99,7 +99,11 @@ def _is_call(row: Any) -> bool:
 def _at(index: int, error: Exception) -> ReuseError:
     """Return the error with the index of the row that it is about."""
     if not isinstance(error, ReuseError):
-        wrapped = ReuseError(f"{type(error).__name__}: {error}")
+        try:
+            said = str(error)
+        except Exception:  # it shows a value that cannot be shown
+            said = "see the cause"
+        wrapped = ReuseError(f"{type(error).__name__}: {said}")
         wrapped.__cause__ = error
         error = wrapped
     error.index = index

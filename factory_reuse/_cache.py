@@ -59,6 +59,7 @@ class SessionCache:
         #: What the flush under way, or the one that just failed, was to insert.
         self.inserting: list[Any] = []
         self._changing: list[Any] = []
+        self._held: list[Any] = []
         self.ahead = Ahead()
         #: How many flushes there were.
         self.flushes = 0
@@ -79,6 +80,13 @@ class SessionCache:
             tokens.discard(oldest)
         if not enforced:
             self._unenforced.setdefault(entry.state.mapper.base_mapper, set()).add(token)
+
+    def hold(self, obj: Any) -> None:
+        """Keep an object for the transaction's time, whatever is forgotten.
+
+        A snapshot may lack its row, so that who refers to it could not load it again.
+        """
+        self._held.append(obj)
 
     @property
     def has_answers(self) -> bool:
@@ -146,6 +154,14 @@ class SessionCache:
             _watching.setdefault(connection, weakref.WeakSet()).add(self)
             _listen(connection.engine)
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a transaction has ended that the session still believes in."""
+        return any(
+            connection.invalidated or (transaction is not None and not transaction.is_active)
+            for connection, transaction in self._connections.items()
+        )
+
     def _forget_ended(self) -> None:
         """Forget everything if the owner of a connection has ended its transaction unheard."""
         for connection, transaction in self._connections.items():
@@ -171,6 +187,7 @@ class SessionCache:
         if transaction.parent is not None:
             return
         self.clear()
+        self._held.clear()
         self.inserting, self._changing = [], []
         for connection in self._connections:
             _watching[connection].discard(self)

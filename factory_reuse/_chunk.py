@@ -179,6 +179,9 @@ class Chunk:
                 if row.open:
                     do(row)
             except Exception as error:
+                if self._cache.is_cut_off:
+                    self.turn = row.index
+                    raise
                 row.failure = error
                 self._close_from(row.index)
         return [row for row in rows if row.open]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Iterator, Mapping
+from typing import Any, Iterator, Mapping
 
 from sqlalchemy import Column, inspect, literal
 from sqlalchemy.orm import Mapper, base
@@ -13,7 +13,7 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from ._blank import Read, assigned, is_hybrid
-from ._values import MISSING, Call, Unsaved, coerce, exact_type, fits
+from ._values import MISSING, Call, Unsaved, coerce, equal, exact_type, fits
 from .errors import MismatchError
 
 
@@ -109,7 +109,7 @@ class MappedColumn:
             if value is MISSING:
                 return self._or_default(own)
             known = self.coerce(value.known if isinstance(value, Unsaved) else value)
-            if own is not None and own is not MISSING and own != known:
+            if own is not None and own is not MISSING and not equal(own, known):
                 raise self._disagreement(call, {direct: own, str(related): value})
         return self._or_default(value)
 
@@ -118,7 +118,7 @@ class MappedColumn:
         for name, key in self.relatives.items():
             if name != related and call.explicit(name):
                 other = self.parent_value(call.value(name), key)
-                if other is not MISSING and other != value:
+                if other is not MISSING and not equal(other, value):
                     raise self._disagreement(call, {related: value, name: other})
 
     def _disagreement(self, call: Call, values: Mapping[str, Any]) -> MismatchError:
@@ -152,7 +152,8 @@ class MappedColumn:
             if direct is None:
                 return None
             if call.explicit(direct):
-                passed = passed or call.value(direct) not in _NOTHING
+                value = call.value(direct)
+                passed = passed or not (value is None or value is MISSING)
         return related if passed else None
 
     def foreign_key(self, name: str) -> list[tuple[MappedColumn, Any]]:
@@ -200,7 +201,16 @@ class MappedColumn:
         if state.key is not None:
             return self.coerce(self._identity(state) if value is MISSING else value)
         value = self._or_default(value)
-        return self._unfilled() if value is MISSING else self.coerce(value)
+        return self._unfilled() if value is MISSING or value is None else self.coerce(value)
+
+    def filled(self, value: Any) -> Any:
+        """Return what an INSERT makes of a passed value; ``MISSING``, if only the server knows.
+
+        SQLAlchemy leaves a None out where the column has a default.
+        """
+        value = self._or_default(value)
+        value = self._unfilled() if value is None else value
+        return MISSING if isinstance(value, ClauseElement) else value
 
     def parent_value(self, parent: Any, name: str) -> Any:
         """Return what the flush writes here for a parent given through the relationship."""
@@ -372,10 +382,6 @@ def _preferred(call: Call, names: Any) -> str | None:
         if given is None and call.has(name):
             given = name
     return given
-
-
-#: Values of a foreign key that name no parent.
-_NOTHING: Final = (MISSING, None)
 
 
 def _server_default(column: Column[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from typing import Any, Callable, Final, Iterable, Iterator, Sequence, TypeVar
+from typing import Any, Callable, Final, Iterable, Iterator, NoReturn, Sequence, TypeVar
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
@@ -53,11 +53,11 @@ def insert(
     except BaseException as error:
         failed, cache.inserting = cache.inserting, []
         causes = scope.causes(error)
-        scope.roll_back(error)
-        deadlock = _deadlock(causes)
-        if deadlock is not None and deadlock is not error:
-            raise deadlock from error  # not that there was no SAVEPOINT left to go back to
-        if not isinstance(error, Exception) or not _is_refused(causes):
+        goes_on = scope.roll_back(error)
+        if not goes_on or not isinstance(error, Exception) or not _is_refused(causes):
+            detach(failed)
+            if not goes_on:
+                scope.raise_first(error)
             raise
         winner, may_read = None, True
         try:
@@ -65,7 +65,7 @@ def insert(
                 winner = reread(failed)
                 detach(failed)
         except (DBAPIError, PendingRollbackError) as unread:
-            if _code(unread) in _NEWER_THAN_SNAPSHOT:
+            if any(code in _NEWER_THAN_SNAPSHOT for code in _codes(unread)):
                 raise _lost(factory, mapper, error) from error
             may_read = False  # no right to lock, or no transaction left: the refusal says it all
         if winner is not None:
@@ -98,7 +98,8 @@ def savepoint(session: Session, mapper: Mapper[Any]) -> Iterator[None]:
         yield
         scope.release()
     except BaseException as error:
-        scope.roll_back(error)
+        if not scope.roll_back(error):
+            scope.raise_first(error)
         raise
 
 
@@ -141,7 +142,9 @@ class Savepoint:
             make()
             self._session.flush()
         except BaseException as error:
-            if not self.roll_back(error) or not isinstance(error, Exception):
+            if not self.roll_back(error):
+                self.raise_first(error)
+            if not isinstance(error, Exception):
                 raise
             return False
         return True
@@ -166,23 +169,38 @@ class Savepoint:
         """Undo what was done since, and no more, because of an error.
 
         Returns:
-            Whether the transaction goes on.
+            Whether the transaction goes on. If not, the connection is gone, or the server has
+            ended the transaction: then the session, which must not commit what is left of its
+            work, does nothing more until it is rolled back.
         """
-        causes = self.causes(error)
+        lost = any(map(_ends_transaction, self.causes(error)))
         try:
             if self._nested is None:
                 self._session.rollback()
             elif self._is_open():
                 self._nested.rollback()
-            lost = _deadlock(causes) is not None
         except DBAPIError:
             lost = True
-        # The connection is gone, or the server has ended the transaction. The caller gets the
-        # error that came first; and a session that lost its work must not commit the rest of it.
-        connection = self._connection
-        if lost and connection and not connection.closed and not connection.invalidated:
-            connection.invalidate(causes[0])
+        if self._nested is not None and self._connection.invalidated:
+            return False
+        if lost and self._connection is not None and not self._connection.closed:
+            self._end(error)
         return not lost
+
+    def _end(self, error: BaseException) -> None:
+        """Let nobody go on with the connection before the session is rolled back."""
+        root = self._connection.get_transaction()
+        if self._connection.dialect.name != "sqlite":
+            self._connection.invalidate(error)
+        elif root is not None:
+            root.is_active = False  # a database in memory would go with its connection
+
+    def raise_first(self, error: BaseException) -> NoReturn:
+        """Raise what ended the transaction, not that there was no SAVEPOINT left to go back to."""
+        for cause in self.causes(error):
+            if isinstance(cause, DBAPIError) and not _is_failed_rollback(cause):
+                raise cause  # not `from error`: that one came of it
+        raise error
 
     def _is_open(self) -> bool:
         current = self._session.get_nested_transaction()
@@ -191,12 +209,16 @@ class Savepoint:
         return current is not None
 
 
-def _deadlock(causes: Iterable[BaseException]) -> DBAPIError | None:
-    """Return the error by which MariaDB said that it rolled the whole transaction back."""
-    for cause in causes:
-        if isinstance(cause, DBAPIError) and getattr(cause.orig, "args", ())[:1] == (_DEADLOCK,):
-            return cause
-    return None
+def _ends_transaction(cause: BaseException) -> bool:
+    """Whether the error says that the server has ended the transaction."""
+    return isinstance(cause, DBAPIError) and (
+        _is_failed_rollback(cause) or _DEADLOCK in _codes(cause)
+    )
+
+
+def _is_failed_rollback(error: DBAPIError) -> bool:
+    """Whether there was no SAVEPOINT left to go back to: SQLite ends what it cannot write."""
+    return (error.statement or "").startswith("ROLLBACK TO")
 
 
 def _is_refused(causes: Iterable[BaseException]) -> bool:
@@ -219,11 +241,11 @@ _UNIQUE_VIOLATION: Final = "23505"  # PostgreSQL manual, appendix A, "PostgreSQL
 _NEWER_THAN_SNAPSHOT: Final = ("40001", 1020)
 
 
-def _code(error: Exception) -> Any:
-    """Return the code by which the driver names the error."""
+def _codes(error: Exception) -> list[Any]:
+    """Return the codes by which the driver names the error: SQL's, and the server's own."""
     original = getattr(error, "orig", None)
-    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    return code or next(iter(getattr(original, "args", ())), None)
+    number = next(iter(getattr(original, "args", ())), None)
+    return [getattr(original, "sqlstate", None), getattr(original, "pgcode", None), number]
 
 
 def _is_unseen(

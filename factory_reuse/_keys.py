@@ -48,7 +48,9 @@ class Key:
         fields = [part for part in parts if not isinstance(part, PredicatePart)]
         self.names = frozenset(name for part in fields for name in part.names())
         #: The names whose passed values a row that has the key agrees with.
-        self.settled = self.names - _wider_names(mapper, self.columns)
+        self.settled = self.names - _wider_names(
+            mapper, tuple(column for part in fields for column in part.columns)
+        )
         #: The names of foreign-key columns that a relationship may write, too.
         self.foreign = frozenset(
             name for column in self.columns if column.related for name in column.direct
@@ -205,8 +207,8 @@ def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
         if isinstance(constraint, UniqueConstraint):
             equal_nulls = _nulls_not_distinct(constraint, dialect)
             parts = _parts(mapper, table, constraint.columns, dialect, equal_nulls=equal_nulls)
-            if parts is not None and frozenset(constraint.columns) not in seen:
-                seen.add(frozenset(constraint.columns))
+            if parts is not None and (frozenset(constraint.columns), equal_nulls) not in seen:
+                seen.add((frozenset(constraint.columns), equal_nulls))
                 yield Key(mapper, parts, unique=True, constraint=_text(constraint.name))
     for index in table.indexes:
         if not index.unique:
@@ -214,7 +216,7 @@ def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
         equal_nulls = _nulls_not_distinct(index, dialect)
         parts = _parts(mapper, table, index.expressions, dialect, equal_nulls=equal_nulls)
         predicate = _predicate(index, table, dialect)
-        plain = frozenset(index.columns) if predicate is None else None
+        plain = (frozenset(index.columns), equal_nulls) if predicate is None else None
         if parts is None or (_all_plain(parts) and plain in seen):
             continue
         if predicate is not None:
@@ -223,7 +225,7 @@ def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
                 continue
             parts.append(PredicatePart(predicate, columns, dialect))
         elif _all_plain(parts):
-            seen.add(frozenset(index.columns))
+            seen.add((frozenset(index.columns), equal_nulls))
         yield Key(mapper, parts, unique=True, constraint=_text(index.name))
 
 

@@ -226,6 +226,7 @@ class Lookup:
         if not found:
             return None
         obj = self._only(found, key, values)
+        self._cache.hold(obj)
         self._remember(self._token(key, values), key, obj)
         return Found(obj, "race", key)
 

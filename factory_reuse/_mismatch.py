@@ -130,7 +130,9 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
         except Exception:  # a write-only property: nothing can be said
             return MISSING
         type_ = column.column.type
-        if same(type_, dialect, current, value):
+        if value is None:
+            value = column.filled(value)
+        if value is MISSING or same(type_, dialect, current, value):
             return MISSING
         wanted, again = (
             column.normalised(name, value, lambda other: getattr(obj, other)) for _ in range(2)

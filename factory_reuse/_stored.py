@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import cast, literal
 from sqlalchemy.sql.elements import BindParameter, ClauseElement
 from sqlalchemy.types import (
+    JSON,
     TIMESTAMP,
     Boolean,
     DateTime,
@@ -32,7 +33,11 @@ def compared(type_: TypeEngine[Any], dialect: str, value: Any) -> Any:
     of text is compared with text.
     """
     if is_text(type_) and not isinstance(value, str):
+        if dialect == "sqlite" and isinstance(value, (bytes, bytearray, memoryview)):
+            return literal(value)  # it keeps them as they are, in any column
         return cast(literal(value), type_)
+    if isinstance(type_, JSON):
+        return literal(value, type_)  # else a text would be read as JSON
     rounding = _rounding_type(type_, dialect)
     return value if rounding is None else cast(literal(value, type_), rounding)
 

@@ -12,7 +12,7 @@ from typing import Any, Callable, Final, Hashable
 from sqlalchemy import inspect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.types import JSON, Enum, TypeDecorator, TypeEngine
+from sqlalchemy.types import JSON, Enum, Numeric, TypeDecorator, TypeEngine
 from typing_extensions import Protocol, final
 
 
@@ -105,26 +105,35 @@ def coerce(type_: TypeEngine[Any], value: Any) -> Any:
         return value
     try:
         return convert(value)
-    except (ValueError, TypeError, ArithmeticError, AttributeError):  # the last is uuid.UUID's
+    except Exception:  # whatever the conversion, or a value of the project's own, raises
         return MISSING
 
 
 def exact_type(type_: TypeEngine[Any]) -> type | None:
-    """Return the type whose instances :func:`coerce` leaves as they are, if there is one."""
+    """Return the type whose instances every column of the type can hold, if there is one."""
     kind = _python_type(type_)
-    return kind if kind in _CONVERSIONS else None
+    return kind if kind in _CONVERSIONS and kind is not decimal.Decimal else None
 
 
 def fits(type_: TypeEngine[Any], value: Any) -> bool:
     """Whether every database can compare a column of the type with the value.
 
-    A type that converts values by itself is believed to refuse what it cannot.
+    A type that converts values by itself is believed to make something of those that the type
+    behind it takes.
     """
     if value is None or isinstance(value, ClauseElement):
         return True
     if isinstance(type_, JSON):
         return type(type_).__name__ == "JSONB"  # PostgreSQL has no json = json
-    expected = _python_type(type_)
+    if isinstance(type_, Enum):
+        return isinstance(value, type_.enum_class or ()) or (
+            type(value) is str and value in type_.enums
+        )
+    if isinstance(type_, Numeric) and type_.precision is not None and type_.asdecimal:
+        most = 10 ** (type_.precision - (type_.scale or 0))
+        return isinstance(value, decimal.Decimal) and value.is_finite() and abs(value) < most
+    held: Any = type_.impl if isinstance(type_, TypeDecorator) else type_
+    expected = _python_type(held)
     return expected is None or isinstance(value, expected)
 
 
@@ -145,9 +154,9 @@ def same(type_: TypeEngine[Any], dialect: Dialect, left: Any, right: Any) -> boo
     if left is None or right is None:
         return False
     known = coerce(type_, left), coerce(type_, right)
-    if MISSING not in known and _equal(*known):
+    if not any(value is MISSING for value in known) and equal(*known):
         return True
-    return _equal(_bound(type_, dialect, left), _bound(type_, dialect, right))
+    return equal(_bound(type_, dialect, left), _bound(type_, dialect, right))
 
 
 def freeze(value: Any) -> Hashable | None:
@@ -159,8 +168,11 @@ def freeze(value: Any) -> Hashable | None:
     kind = type(value)
     if kind in _SAFE:
         return (kind, value)
-    if kind in (float, decimal.Decimal):
-        return (kind, value) if value == value else None
+    if kind is float:
+        return (kind, repr(value)) if value == value else None
+    if kind is decimal.Decimal:
+        # As written, since a column of text tells 1.0 from 1.00.
+        return (kind, str(value)) if not value.is_nan() else None
     if kind in (datetime.datetime, datetime.time):
         # Equal instants in two time zones are not the same in a column without a zone.
         return (kind, value) if value.tzinfo is None else None
@@ -210,7 +222,8 @@ def _bound(type_: TypeEngine[Any], dialect: Dialect, value: Any) -> Any:
         return object()
 
 
-def _equal(left: Any, right: Any) -> bool:
+def equal(left: Any, right: Any) -> bool:
+    """Whether two values are equal to Python; what cannot be compared is not."""
     try:
         return bool(left == right)
     except Exception:  # objects whose == raises, or answers with an array
@@ -239,10 +252,17 @@ def _python_type(type_: TypeEngine[Any]) -> Any:
 def _to_int(value: Any) -> int:
     if isinstance(value, str) and ("_" in value or not value.isascii()):
         raise ValueError(value)  # a number to Python alone
+    if isinstance(value, float):
+        value = float.__pos__(value)  # without what a subclass says of equality
     number = int(value)
-    if not isinstance(value, str) and number != value:
+    if not isinstance(value, (str, int)) and not equal(number, value):
         raise ValueError(value)
     return number
+
+
+def _to_bool(value: Any) -> Any:
+    number = type(value) in (int, float, decimal.Decimal)
+    return bool(value) if number and value in (0, 1) else value  # as SQLAlchemy's Boolean does
 
 
 def _to_str(value: Any) -> Any:
@@ -256,6 +276,7 @@ def _to_date(value: Any) -> Any:
 
 
 _CONVERSIONS: Final[dict[Any, Callable[[Any], Any]]] = {
+    bool: _to_bool,
     int: _to_int,
     str: _to_str,
     datetime.date: _to_date,

@@ -23,6 +23,7 @@ BACKENDS = ("sqlite", "sqlite-file", "postgresql", "mariadb")
 _LENIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("default", max_examples=200, **_LENIENT)
 hypothesis.settings.register_profile("ci", max_examples=2000, **_LENIENT)
+hypothesis.settings.register_profile("long", max_examples=20_000, **_LENIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 

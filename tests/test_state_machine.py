@@ -1,6 +1,8 @@
-"""Any order of operations on a session, against a plain dictionary of what the table holds."""
+"""Any order of operations on two sessions, against a plain dictionary of what the table holds."""
 
+import contextlib
 import gc
+from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional
 
 import factory
@@ -16,11 +18,20 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Column, Integer, String, create_engine, delete, insert, select, update
+from sqlalchemy import Column, Integer, String, delete, insert, select, update
+from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, declarative_base
-from sqlalchemy.pool import StaticPool
 
-from factory_reuse import find, get_or_create, no_reuse, reuse_existing
+from factory_reuse import (
+    MismatchError,
+    MismatchWarning,
+    create_many,
+    find,
+    get_or_create,
+    no_reuse,
+    reuse_existing,
+    use_session,
+)
 
 Base = declarative_base()
 
@@ -32,53 +43,99 @@ class Item(Base):
 
     id = Column(Integer, primary_key=True)
     name = Column(String(20), nullable=False, unique=True)
+    code = Column(String(20), unique=True)
     rank = Column(Integer)
 
 
-class ItemFactory(SQLAlchemyModelFactory):
-    class Meta:
-        model = Item
-        sqlalchemy_session_persistence = "flush"
+def item_factory(persistence: Optional[str], on_mismatch: str) -> Any:
+    @reuse_existing(on_mismatch=on_mismatch)
+    class ItemFactory(SQLAlchemyModelFactory):
+        class Meta:
+            model = Item
+            sqlalchemy_session_persistence = persistence
 
-    name = factory.Sequence(lambda n: f"generated {n}")
-    rank = 1
+        name = factory.Sequence(lambda n: f"generated {n}")
+        code = None
+        rank = 1
+
+    return ItemFactory
 
 
-class LazyItemFactory(ItemFactory):
-    class Meta:
-        model = Item
-        sqlalchemy_session_persistence = None
+@dataclass(frozen=True)
+class Way:
+    """How the sessions and the factory are set up."""
+
+    persistence: Optional[str]
+    autoflush: bool
+    expire_on_commit: bool
+    on_mismatch: str
+
+    @property
+    def lazy(self) -> bool:
+        return self.persistence is None
+
+    def __str__(self) -> str:
+        autoflush = "autoflush" if self.autoflush else "no autoflush"
+        expires = "expires" if self.expire_on_commit else "keeps"
+        return f"{self.persistence or 'lazy'}, {autoflush}, {expires}, {self.on_mismatch}"
 
 
-reuse_existing(ItemFactory)
-reuse_existing(LazyItemFactory)
+WAYS = [
+    Way("flush", autoflush=True, expire_on_commit=True, on_mismatch="warn"),
+    Way("flush", autoflush=False, expire_on_commit=False, on_mismatch="raise"),
+    Way("flush", autoflush=True, expire_on_commit=False, on_mismatch="update"),
+    Way(None, autoflush=True, expire_on_commit=False, on_mismatch="keep"),
+    Way(None, autoflush=False, expire_on_commit=True, on_mismatch="update"),
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as it should be. An id of None: it is pending, and gets one at the next flush."""
+
+    id: Optional[int]
+    code: Optional[str] = None
+    rank: int = 1
+
+
+Rows = Dict[str, Row]
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
+CODES = st.sampled_from(["x", "y"])
+RANKS = st.integers(1, 2)
 
 
-class Rows(RuleBasedStateMachine):
-    """The table as `self.rows` (name to id); the session must never disagree.
+class Operations(RuleBasedStateMachine):
+    """The table as `self.rows`, by name, which the session must never disagree with.
 
-    An id of None: the row is pending, and gets its id at the next flush. Objects are never kept,
-    so that the identity map may drop them at any time.
+    Objects are never kept, so that the identity map may drop them at any time. The other session
+    leaves alone what the first has touched in its transaction: there one would have to wait for
+    the other, and what one has seen may be as it was then.
     """
 
-    factory: Any
-    autoflush: bool
+    engine: Engine
+    way: Way
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = create_engine("sqlite://", poolclass=StaticPool, future=True)
-        Base.metadata.create_all(self.engine)
-        self.session = Session(self.engine, autoflush=self.autoflush, future=True)
+        with self.engine.begin() as connection:
+            connection.execute(delete(Item.__table__))
+        self.session = self._session()
+        self.other = self._session()
+        self.factory = item_factory(self.way.persistence, self.way.on_mismatch)
         self.factory._meta.sqlalchemy_session = self.session
-        self.rows: Dict[str, Optional[int]] = {}
-        self.committed: Dict[str, Optional[int]] = {}
+        self.rows: Rows = {}
+        self.committed: Rows = {}
         self.savepoints: List[Any] = []
+        self.touched: set = set()
+
+    def _session(self) -> Session:
+        options = {"autoflush": self.way.autoflush, "expire_on_commit": self.way.expire_on_commit}
+        return Session(self.engine, future=True, **options)
 
     def teardown(self) -> None:
         self.session.close()
-        self.engine.dispose()
+        self.other.close()
 
     # Calls
 
@@ -86,8 +143,6 @@ class Rows(RuleBasedStateMachine):
     def call(self, name: str) -> None:
         obj, created = get_or_create(self.factory, name=name)
         assert created == (name not in self.rows)
-        assert obj.name == name
-        assert obj in self.session
         self._note(name, obj)
 
     @rule(name=NAMES)
@@ -95,8 +150,6 @@ class Rows(RuleBasedStateMachine):
         obj = find(self.factory, name=name)
         assert (obj is None) == (name not in self.rows)
         if obj is not None:
-            assert obj.name == name
-            assert obj in self.session
             self._note(name, obj)
 
     @rule(name=NAMES)
@@ -104,6 +157,44 @@ class Rows(RuleBasedStateMachine):
         first = self.factory(name=name)
         assert self.factory(name=name) is first
         self._note(name, first)
+
+    @rule(names=st.lists(NAMES, max_size=6), chunk_size=st.integers(1, 4))
+    def call_many(self, names: List[str], chunk_size: int) -> None:
+        calls = ({"name": name} for name in names)
+        made = list(create_many(self.factory, calls, chunk_size=chunk_size))
+        assert len(made) == len(names)
+        by_name = dict(zip(names, made))
+        assert all(by_name[name] is obj for name, obj in zip(names, made))
+        for name, obj in by_name.items():
+            self._note(name, obj)
+
+    @rule(name=NAMES, code=CODES)
+    def call_by_two_keys(self, name: str, code: str) -> None:
+        row = self.rows.get(name)
+        free = code not in [other.code for other in self.rows.values()]
+        if (row is None and free) or (row is not None and row.code == code):
+            self._note(name, self.factory(name=name, code=code), code=code)
+        elif self.way.on_mismatch != "update":  # which may assign what another row has
+            with pytest.raises(MismatchError):
+                self.factory(name=name, code=code)
+            self.touched |= {name, *(n for n, row in self.rows.items() if row.code == code)}
+
+    @rule(name=NAMES, rank=RANKS)
+    def call_with_another_value(self, name: str, rank: int) -> None:
+        row = self.rows.get(name)
+        if row is None:
+            self._note(name, self.factory(name=name, rank=rank), rank=rank)
+            return
+        policy = self.way.on_mismatch if row.rank != rank else "keep"
+        expected: Any = {
+            "warn": pytest.warns(MismatchWarning),
+            "raise": pytest.raises(MismatchError),
+        }
+        with expected.get(policy, contextlib.nullcontext()):
+            obj = self.factory(name=name, rank=rank)
+        self.touched.add(name)
+        if policy != "raise":
+            self._note(name, obj, rank=rank if policy == "update" else row.rank)
 
     @rule(name=NAMES)
     def insert_always(self, name: str) -> None:
@@ -120,14 +211,21 @@ class Rows(RuleBasedStateMachine):
             if self.session.dirty or self.session.deleted:
                 self.session.flush()  # it inserts before it updates and deletes
             self.session.add(Item(name=name, rank=1))
-            self.rows[name] = None
+            self._set(name, Row(None))
 
     @rule(old=NAMES, new=NAMES)
     def rename(self, old: str, new: str) -> None:
         if old in self.rows and new not in self.rows:
-            obj = self._load(old)
-            obj.name = new
-            self.rows[new] = self.rows.pop(old)
+            self._load(old).name = new
+            self._set(new, self._unset(old))
+            self._order_matters()
+
+    @rule(name=NAMES, code=st.one_of(CODES, st.none()))
+    def recode(self, name: str, code: Optional[str]) -> None:
+        taken = [row.code for row in self.rows.values() if row.code]
+        if name in self.rows and code not in taken:
+            self._load(name).code = code
+            self._set(name, replace(self.rows[name], code=code))
             self._order_matters()
 
     @rule(name=NAMES)
@@ -135,7 +233,7 @@ class Rows(RuleBasedStateMachine):
         if name in self.rows:
             self.session.flush()
             self.session.delete(self._load(name))
-            del self.rows[name]
+            self._unset(name)
             self._order_matters()
 
     @rule(name=NAMES)
@@ -149,7 +247,7 @@ class Rows(RuleBasedStateMachine):
         self.session.flush()
         statement = delete(Item).where(Item.name == name)
         self.session.execute(statement, execution_options={"synchronize_session": False})
-        self.rows.pop(name, None)
+        self._unset(name)
 
     @rule(old=NAMES, new=NAMES, direct=st.booleans())
     def rename_in_bulk(self, old: str, new: str, direct: bool) -> None:
@@ -157,14 +255,14 @@ class Rows(RuleBasedStateMachine):
             self.session.flush()
             statement = update(Item.__table__).where(Item.name == old).values(name=new)
             (self.session.connection() if direct else self.session).execute(statement)
-            self.rows[new] = self.rows.pop(old)
+            self._set(new, self._unset(old))
 
     @rule(name=NAMES)
     def insert_in_bulk(self, name: str) -> None:
         self.session.flush()
         if name not in self.rows:
             result = self.session.execute(insert(Item.__table__).values(name=name, rank=1))
-            self.rows[name] = result.inserted_primary_key[0]
+            self._set(name, Row(result.inserted_primary_key[0]))
 
     @rule()
     def expire(self) -> None:
@@ -175,6 +273,47 @@ class Rows(RuleBasedStateMachine):
     def collect(self) -> None:
         gc.collect()
 
+    # The other session's work, each time a transaction of its own
+
+    @rule(name=NAMES, many=st.booleans(), commits=st.booleans())
+    def call_elsewhere(self, name: str, many: bool, commits: bool) -> None:
+        if not self._may_act(name):
+            return
+        with use_session(self.other):
+            if many:
+                (obj,) = create_many(self.factory, [{"name": name}])
+            else:
+                obj, created = get_or_create(self.factory, name=name)
+                assert created == (name not in self.rows)
+        assert (obj.name, obj in self.other) == (name, True)
+        if commits:
+            self.other.commit()
+            row = self.rows.get(name, Row(None))
+            assert row.id in (None, obj.id)
+            for rows in self._all_rows():
+                rows[name] = replace(row, id=obj.id)
+        else:
+            self.other.rollback()
+
+    @rule(name=NAMES)
+    def delete_elsewhere(self, name: str) -> None:
+        if name in self.rows and self._may_act(name):
+            statement = select(Item).where(Item.name == name)
+            self.other.delete(self.other.execute(statement).scalar_one())
+            self.other.commit()
+            for rows in self._all_rows():
+                del rows[name]
+
+    def _may_act(self, name: str) -> bool:
+        if self.engine.dialect.name == "sqlite":
+            driver = self.session.connection().connection.dbapi_connection
+            if driver.in_transaction:
+                return False  # which locks the whole database
+        return name not in self.touched
+
+    def _all_rows(self) -> List[Rows]:
+        return [self.rows, self.committed, *(rows for _, rows in self.savepoints)]
+
     # Transactions
 
     @rule()
@@ -184,25 +323,24 @@ class Rows(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         self.session.commit()
-        self.savepoints.clear()
         self.committed = dict(self.rows)
+        self._begin_anew()
 
-    @rule()
-    def roll_back(self) -> None:
-        self.session.rollback()
-        self._forget()
-
-    @rule()
-    def close(self) -> None:
-        self.session.close()
-        self._forget()
+    @rule(closes=st.booleans())
+    def roll_back(self, closes: bool) -> None:
+        if closes:
+            self.session.close()
+        else:
+            self.session.rollback()
+        self.rows = dict(self.committed)
+        self._begin_anew()
 
     @rule()
     def begin_savepoint(self) -> None:
-        # SQLite's driver needs a transaction first, or RELEASE is a COMMIT (see factory_reuse).
         self.session.flush()
         driver = self.session.connection().connection.dbapi_connection
-        if not driver.in_transaction:
+        if self.engine.dialect.name == "sqlite" and not driver.in_transaction:
+            # Or RELEASE is a COMMIT (see factory_reuse).
             driver.execute("BEGIN")
         self.savepoints.append((self.session.begin_nested(), dict(self.rows)))
 
@@ -217,23 +355,39 @@ class Rows(RuleBasedStateMachine):
         savepoint, self.rows = self.savepoints.pop()
         savepoint.rollback()
 
+    def _begin_anew(self) -> None:
+        self.savepoints.clear()
+        self.touched.clear()
+
     # What must always hold
 
     @initialize()
     def start_empty(self) -> None:
-        assert self._stored() == set()
+        assert self._stored() == {}
 
     @invariant()
     def the_table_is_as_expected(self) -> None:
         if not (self.session.new or self.session.dirty or self.session.deleted):
-            assert self._stored() == set(self.rows)
+            assert self._stored() == {n: (row.code, row.rank) for n, row in self.rows.items()}
 
-    def _note(self, name: str, obj: Item) -> None:
-        if self.rows.get(name) is not None:
-            assert obj.id == self.rows[name]
+    def _note(self, name: str, obj: Item, **known: Any) -> None:
+        """Hold the object of a call against its row, and take over its id."""
+        row = replace(self.rows.get(name, Row(None)), **known)
+        assert (obj.name, obj.code, obj.rank) == (name, row.code, row.rank)
+        assert obj in self.session
+        if row.id is not None:
+            assert obj.id == row.id
         elif obj.id is not None:
-            assert obj.id not in [known for other, known in self.rows.items() if other != name]
-        self.rows[name] = obj.id
+            assert obj.id not in [other.id for n, other in self.rows.items() if n != name]
+        self._set(name, replace(row, id=obj.id))
+
+    def _set(self, name: str, row: Row) -> None:
+        self.rows[name] = row
+        self.touched.add(name)
+
+    def _unset(self, name: str) -> Optional[Row]:
+        self.touched.add(name)
+        return self.rows.pop(name, None)
 
     def _load(self, name: str) -> Item:
         self.session.flush()
@@ -246,27 +400,28 @@ class Rows(RuleBasedStateMachine):
     def _order_matters(self) -> None:
         # A flush inserts before it updates and deletes. What stays pending until the next flush
         # can't take a name that the same flush sets free, with or without this library.
-        if self.factory is LazyItemFactory:
+        if self.way.lazy:
             self.session.flush()
 
-    def _forget(self) -> None:
-        self.savepoints.clear()
-        self.rows = dict(self.committed)
-
-    def _stored(self) -> set:
+    def _stored(self) -> Dict[str, Any]:
         with self.session.no_autoflush:
-            return set(self.session.execute(select(Item.__table__.c.name)).scalars())
+            columns = Item.__table__.c
+            statement = select(columns.name, columns.code, columns.rank)
+            return {name: (code, rank) for name, code, rank in self.session.execute(statement)}
 
 
-@pytest.mark.parametrize("autoflush", [True, False], ids=["autoflush", "no-autoflush"])
-@pytest.mark.parametrize("item_factory", [ItemFactory, LazyItemFactory], ids=["flush", "lazy"])
-def test_any_order_of_operations(item_factory: Any, autoflush: bool) -> None:
+@pytest.mark.backends("sqlite", "postgresql")
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_any_order_of_operations(way: Way, engine: Engine) -> None:
     """No order of operations yields a stale object, a duplicate or an unexpected error."""
-    members = {"factory": item_factory, "autoflush": autoflush}
+    members = {"engine": engine, "way": way}
     gc.freeze()  # so that a collection looks at the machine's objects alone
-    runs = settings.default.max_examples // 4  # four machines share the profile's number
+    # The machines share the profile's number; a server takes its time.
+    share = len(WAYS) * (1 if engine.dialect.name == "sqlite" else 4)
     run_state_machine_as_test(
-        type("Machine", (Rows,), members),
-        settings=settings(max_examples=runs, stateful_step_count=15),
+        type("Machine", (Operations,), members),
+        settings=settings(
+            max_examples=settings.default.max_examples // share, stateful_step_count=20
+        ),
     )
     gc.unfreeze()
