@@ -156,10 +156,11 @@ class SessionCache:
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether a transaction has ended that the session still believes in."""
-        return any(
-            connection.invalidated or (transaction is not None and not transaction.is_active)
-            for connection, transaction in self._connections.items()
+        """Whether the transaction has ended, and the session waits for its rollback."""
+        session = self.owner()
+        begun = None if session is None else session.get_transaction()
+        return begun is not None and (
+            not begun.is_active or any(each.invalidated for each in self._connections)
         )
 
     def _forget_ended(self) -> None:

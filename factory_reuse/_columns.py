@@ -13,7 +13,7 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from ._blank import Read, assigned, is_hybrid
-from ._values import MISSING, Call, Unsaved, coerce, equal, exact_type, fits
+from ._values import MISSING, Call, Unsaved, coerce, described, equal, exact_type, fits
 from .errors import MismatchError
 
 
@@ -123,7 +123,7 @@ class MappedColumn:
 
     def _disagreement(self, call: Call, values: Mapping[str, Any]) -> MismatchError:
         model = self.mapper.class_.__name__
-        shown = " and ".join(f"{name} gives {value!r}" for name, value in values.items())
+        shown = " and ".join(f"{name} gives {described(value)}" for name, value in values.items())
         return MismatchError(
             f"{call.factory} ({model}) was called with values that disagree on "
             f"{self.attribute}: {shown}. Pass one of the two.",

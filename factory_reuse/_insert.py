@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.exc import FlushError
 from sqlalchemy.orm.interfaces import MANYTOONE
+from sqlalchemy.orm.session import DEACTIVE
 from typing_extensions import final
 
 from ._cache import session_cache
@@ -188,12 +189,15 @@ class Savepoint:
         return not lost
 
     def _end(self, error: BaseException) -> None:
-        """Let nobody go on with the connection before the session is rolled back."""
-        root = self._connection.get_transaction()
+        """Let the session do nothing more before it is rolled back."""
         if self._connection.dialect.name != "sqlite":
             self._connection.invalidate(error)
-        elif root is not None:
-            root.is_active = False  # a database in memory would go with its connection
+            return
+        # A database in memory would go with its connection. So it is as after a failed flush.
+        transaction = self._session.get_nested_transaction() or self._session.get_transaction()
+        while transaction is not None:
+            transaction._state, transaction._rollback_exception = DEACTIVE, error
+            transaction = transaction.parent
 
     def raise_first(self, error: BaseException) -> NoReturn:
         """Raise what ended the transaction, not that there was no SAVEPOINT left to go back to."""

@@ -15,7 +15,7 @@ from typing_extensions import final
 from ._columns import MappedColumn, hybrid_column, mapped_column
 from ._parts import ColumnPart, ExpressionPart, HybridPart, Part, PredicatePart, columns_in
 from ._text import TextExpression
-from ._values import MISSING, Call, Unsaved
+from ._values import MISSING, Call, Unsaved, described
 from .errors import UniqueKeyError
 
 Names = Tuple[str, ...]
@@ -47,10 +47,10 @@ class Key:
         self.columns = tuple(dict.fromkeys(column for part in parts for column in part.columns))
         fields = [part for part in parts if not isinstance(part, PredicatePart)]
         self.names = frozenset(name for part in fields for name in part.names())
+        #: The columns whose values a row that has the key agrees with.
+        self.compared = tuple(column for part in fields for column in part.columns)
         #: The names whose passed values a row that has the key agrees with.
-        self.settled = self.names - _wider_names(
-            mapper, tuple(column for part in fields for column in part.columns)
-        )
+        self.settled = self.names - _wider_names(mapper, self.compared)
         #: The names of foreign-key columns that a relationship may write, too.
         self.foreign = frozenset(
             name for column in self.columns if column.related for name in column.direct
@@ -151,7 +151,7 @@ class Key:
         values = self.current(obj)
         if values is None:
             return self.label
-        return ", ".join(f"{name}={value!r}" for name, value in self.shown(values).items())
+        return ", ".join(f"{name}={described(value)}" for name, value in self.shown(values).items())
 
     def shown(self, values: Sequence[Any]) -> dict[str, Any]:
         """Return the values by field, for messages and for an error's ``values``."""

@@ -20,7 +20,7 @@ from ._keys import Key
 from ._parts import columns_in, unsaved_in
 from ._queries import Queries, is_opaque, owner_of
 from ._session import flush_unfinished
-from ._values import MISSING, Missing, freeze, frozen, same
+from ._values import MISSING, Missing, described, freeze, frozen, same
 from .errors import AmbiguousMatchError, MismatchError
 from .report import Source
 
@@ -392,4 +392,4 @@ def _changed(obj: Any, columns: Sequence[MappedColumn]) -> bool:
 
 
 def _show(values: Any) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return ", ".join(f"{name}={described(value)}" for name, value in values.items())

@@ -14,7 +14,7 @@ from sqlalchemy.orm.interfaces import MANYTOONE
 from typing_extensions import final
 
 from ._columns import MappedColumn, mapped_column
-from ._values import MISSING, Unsaved, same
+from ._values import MISSING, Unsaved, described, same
 from .errors import MismatchError, MismatchWarning
 
 
@@ -130,8 +130,9 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
         except Exception:  # a write-only property: nothing can be said
             return MISSING
         type_ = column.column.type
-        if value is None:
-            value = column.filled(value)
+        if same(type_, dialect, current, value):
+            return MISSING
+        value = column.filled(value) if value is None else value
         if value is MISSING or same(type_, dialect, current, value):
             return MISSING
         wanted, again = (
@@ -217,9 +218,9 @@ def shown(value: Any) -> str:
     """Return a value for messages: a row by its primary key, which tells two of them apart."""
     state = inspect(value, raiseerr=False)
     if not isinstance(state, InstanceState) or state.identity is None:
-        return repr(value)
+        return described(value)
     names = [state.mapper.get_property_by_column(part).key for part in state.mapper.primary_key]
-    identity = ", ".join(f"{name}={part!r}" for name, part in zip(names, state.identity))
+    identity = ", ".join(f"{name}={described(part)}" for name, part in zip(names, state.identity))
     return f"<{type(value).__name__} {identity}>"
 
 

@@ -111,6 +111,20 @@ class Plan:
         """Whether ``match`` lets the key count."""
         return self.policy.match == "any" or key.explicit(call) > 0
 
+    def names_beside(self, found: Key) -> set[str]:
+        """Return the names that may give something of another key that this one has not compared.
+
+        A relationship over a composite foreign key gives more than one of its columns.
+        """
+        beside = {
+            name
+            for key in self.keys
+            for column in key.compared
+            if column not in found.compared
+            for name in column.names()
+        }
+        return beside | (self.names - found.names)
+
     @cached_property
     def names(self) -> frozenset[str]:
         """The names under which a call may give a part of any key."""
@@ -313,7 +327,7 @@ class Decision:
         dialect = self.session.get_bind(self.plan.mapper).dialect
         with self.lookup.queries.pending_kept():  # a relationship loaded for comparison would flush
             differing = differences(found.obj, passed, dialect)
-        of_other_keys = (names - found.key.names) | outdone
+        of_other_keys = self.plan.names_beside(found.key) | outdone
         contradictions, others = [], []
         for each in differing:
             if each.passed.path[0] not in of_other_keys:

@@ -35,7 +35,8 @@ def compared(type_: TypeEngine[Any], dialect: str, value: Any) -> Any:
     if is_text(type_) and not isinstance(value, str):
         if dialect == "sqlite" and isinstance(value, (bytes, bytearray, memoryview)):
             return literal(value)  # it keeps them as they are, in any column
-        return cast(literal(value), type_)
+        # CAST cuts a text to the column's length, where an INSERT refuses it.
+        return cast(literal(value), String() if getattr(type_, "length", None) else type_)
     if isinstance(type_, JSON):
         return literal(value, type_)  # else a text would be read as JSON
     rounding = _rounding_type(type_, dialect)

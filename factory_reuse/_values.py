@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import math
 import unicodedata
 import uuid
 from typing import Any, Callable, Final, Hashable
@@ -213,6 +214,18 @@ def folded(value: Any) -> Any:
     return tuple(map(folded, value)) if isinstance(value, tuple) else value
 
 
+def described(value: Any) -> str:
+    """Return a value for messages, cut where it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # a value of the project's own, or an integer with too many digits
+        text = f"<{type(value).__name__} that has no repr>"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+_LONGEST: Final = 200
+
+
 def _bound(type_: TypeEngine[Any], dialect: Dialect, value: Any) -> Any:
     """Return the value as the driver would get it."""
     try:
@@ -265,6 +278,12 @@ def _to_bool(value: Any) -> Any:
     return bool(value) if number and value in (0, 1) else value  # as SQLAlchemy's Boolean does
 
 
+def _to_decimal(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return value  # drivers send an infinite Decimal as NaN
+    return decimal.Decimal(str(value))
+
+
 def _to_str(value: Any) -> Any:
     if isinstance(value, enum.Enum) and not isinstance(value, str):
         raise TypeError(value)
@@ -281,6 +300,6 @@ _CONVERSIONS: Final[dict[Any, Callable[[Any], Any]]] = {
     str: _to_str,
     datetime.date: _to_date,
     float: float,
-    decimal.Decimal: lambda value: decimal.Decimal(str(value)),
+    decimal.Decimal: _to_decimal,
     uuid.UUID: lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
 }

@@ -372,3 +372,71 @@ def test_key_attribute_that_another_session_changed(session, make_session):
     other.commit()
     assert by_time(at=later) is item
     assert item.at == later
+
+
+class Document(Base):
+    """A document, whose folder is of the same tenant."""
+
+    __tablename__ = "document"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "folder_id"], ["folder.tenant_id", "folder.id"]),
+        Index(
+            "document_filed",
+            "tenant_id",
+            "name",
+            unique=True,
+            sqlite_where=text("folder_id IS NOT NULL"),
+            postgresql_where=text("folder_id IS NOT NULL"),
+        ),
+        UniqueConstraint("tenant_id", "folder_id", "position"),
+    )
+
+    id = Column(Integer, primary_key=True)
+    tenant_id = Column(Integer)
+    folder_id = Column(Integer)
+    name = Column(String(20))
+    position = Column(Integer)
+    rank = Column(Integer, default=1)
+    folder = relationship("Folder")
+
+
+class Folder(Base):
+    __tablename__ = "folder"
+
+    tenant_id = Column(Integer, primary_key=True, autoincrement=False)
+    id = Column(Integer, primary_key=True, autoincrement=False)
+
+
+class DocumentFactory(BaseFactory):
+    class Meta:
+        model = Document
+
+
+@pytest.mark.backends("sqlite", "postgresql")  # elsewhere the index is not a partial one
+@pytest.mark.parametrize("on_mismatch", ["keep", "raise"])
+def test_parent_of_which_the_predicate_reads_a_column(on_mismatch, session):
+    """A predicate says nothing of which parent it is: another one is the key of another row."""
+    declared = reuse_existing(on_mismatch=on_mismatch)(persisting(DocumentFactory, "flush"))
+    one, two = Folder(tenant_id=1, id=1), Folder(tenant_id=1, id=2)
+    session.add_all([one, two])
+    declared(name="a", folder=one, position=1)
+    with pytest.raises(MismatchError, match="folder"):
+        declared(name="a", folder=two, position=1)
+
+
+def test_none_for_a_column_with_a_default():
+    """A None is left out of the INSERT where there is a default, and means that default again."""
+    declared = reuse_existing(on="name", on_mismatch="raise")(persisting(DocumentFactory, "flush"))
+    made = declared(name="a", rank=None)
+    assert made.rank == 1
+    assert declared(name="a", rank=None) is made
+
+
+@pytest.mark.backends("postgresql", "mariadb")  # SQLite's driver takes no Decimal
+@pytest.mark.parametrize("cache", [True, False])
+def test_decimals_of_one_value_in_a_text(cache):
+    """A column of text tells 1.0 from 1.00, and so does the cache."""
+    declared = reuse_existing(on="code", cache=cache)(persisting(TeamFactory, "flush"))
+    teams = [declared(code=Decimal(text)) for text in ("1.0", "1.00")]
+    assert teams[0] is not teams[1]
+    assert declared(code=Decimal("1.0")) is teams[0]
