@@ -45,7 +45,7 @@ WARM_UP, COUNTED = 100, 50
 #: Hash seeds, a process for each, of whose counts the least is taken. A seed makes a process
 #: repeatable, but also decides what lies where in memory, and so which names get in each other's
 #: way in Python's method cache; that alone may add 2 % to a flush.
-SEEDS: Final = ("0", "1", "2")
+SEEDS: Final = ("0", "1")
 
 #: What the calls of the process without factory_reuse have behind their names.
 ALONE: Final = ", not imported"

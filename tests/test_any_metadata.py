@@ -69,7 +69,7 @@ def cases(draw: Any, backend: str) -> Case:
 def test_find_is_what_the_database_refuses(engine, backend):
     """`find` gives exactly the row that refuses the INSERT, and a call that row or a new one."""
 
-    @settings(max_examples=settings.default.max_examples // 2, report_multiple_bugs=False)
+    @settings(max_examples=settings.default.max_examples // 10, report_multiple_bugs=False)
     @given(cases(backend))
     def run(case: Case) -> None:
         models = metadata.build(case.description)

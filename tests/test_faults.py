@@ -12,6 +12,8 @@ from factory_reuse import ReuseError, create_many, find, reuse_existing, use_ses
 from proxy import SECONDS, Proxy
 from regions import BaseFactory
 
+pytestmark = pytest.mark.thorough
+
 Base = declarative_base()
 
 

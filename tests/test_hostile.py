@@ -723,7 +723,7 @@ def test_hostile_key(name, engine, session):
 
 
 @pytest.mark.filterwarnings("ignore::factory_reuse.MismatchWarning")
-@pytest.mark.backends("sqlite", "postgresql")
+@pytest.mark.backends("sqlite")
 @pytest.mark.parametrize("policy", ["raise", "update"])
 @pytest.mark.parametrize("name", VALUES)
 def test_hostile_value_beside_the_key(name, policy, engine, session):

@@ -417,7 +417,7 @@ def test_any_order_of_operations(way: Way, engine: Engine) -> None:
     members = {"engine": engine, "way": way}
     gc.freeze()  # so that a collection looks at the machine's objects alone
     # The machines share the profile's number; a server takes its time.
-    share = len(WAYS) * (1 if engine.dialect.name == "sqlite" else 4)
+    share = len(WAYS) * (2 if engine.dialect.name == "sqlite" else 8)
     run_state_machine_as_test(
         type("Machine", (Operations,), members),
         settings=settings(
