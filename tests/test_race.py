@@ -10,7 +10,14 @@ from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackErro
 from sqlalchemy.orm import declarative_base, relationship, validates
 from sqlalchemy.orm.exc import FlushError
 
-from factory_reuse import MismatchWarning, RaceLostError, get_or_create, reuse_existing, use_session
+from factory_reuse import (
+    MismatchWarning,
+    RaceLostError,
+    create_many,
+    get_or_create,
+    reuse_existing,
+    use_session,
+)
 from factory_reuse._scope import recording
 from regions import BaseFactory
 
@@ -348,7 +355,15 @@ def test_winner_of_another_unique_key(faster, session):
 
 
 @pytest.mark.backends("mariadb")
-def test_deadlock(session, make_session):
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: RegionFactory(name="rival 5"),
+        lambda: list(create_many(RegionFactory, [{"name": "rival 5"}, {"name": "rival 6"}])),
+    ],
+    ids=["one", "many"],
+)
+def test_deadlock(call, session, make_session):
     """A deadlock ends the transaction: its error comes through, and the rest is not committed."""
     session.add_all([Region(name="a", label=""), Region(name="b", label="")])
     session.commit()
@@ -365,7 +380,7 @@ def test_deadlock(session, make_session):
     waiting.start()
     time.sleep(0.4)  # until it waits for our lock
     with use_session(session), pytest.raises(OperationalError, match="1213"):
-        RegionFactory(name="rival 5")
+        call()
     waiting.join()
     rival.rollback()
     session.add(Region(name="late", label=""))
