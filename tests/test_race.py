@@ -116,6 +116,7 @@ def test_lost(faster, session):
     assert session.query(Region.name).order_by(Region.name).all() == [("North",), ("South",)]
 
 
+@pytest.mark.single
 def test_lost_statements(faster, statements):
     """A lost race costs the refused INSERT and one locking read; the next call nothing."""
     with statements() as seen:
