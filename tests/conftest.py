@@ -23,7 +23,7 @@ BACKENDS = ("sqlite", "sqlite-file", "postgresql", "mariadb")
 _LENIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("default", max_examples=200, **_LENIENT)
 # The same examples each time, so that what fails is the change; the long one finds new ones.
-hypothesis.settings.register_profile("ci", max_examples=1000, derandomize=True, **_LENIENT)
+hypothesis.settings.register_profile("ci", max_examples=500, derandomize=True, **_LENIENT)
 hypothesis.settings.register_profile("long", max_examples=40_000, **_LENIENT)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
