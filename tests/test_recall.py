@@ -6,6 +6,7 @@ from factory.builder import StepBuilder
 from keyed import current
 
 import shop
+from conftest import PATH
 from factory_reuse import (
     MismatchWarning,
     find,
@@ -79,6 +80,7 @@ def test_a_repeated_call_decides_nothing(decided, statements):
     assert (decided, seen) == ([], [])
 
 
+@pytest.mark.skipif(PATH == "long", reason="every call goes the long way")
 def test_a_plain_call_that_finds_its_row_builds_nothing(session, statements, monkeypatch):
     """Of a row that is there, a direct call with plain values costs its SELECT, and no build."""
     books = CategoryFactory(name="Books", color="red")

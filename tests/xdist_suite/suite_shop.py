@@ -4,9 +4,9 @@ import random
 import time
 
 import pytest
-from conftest import CATEGORIES, COUNTRIES, EMAILS
 from sqlalchemy import func, select
 
+from conftest import CATEGORIES, COUNTRIES, EMAILS
 from factory_reuse import create_many, find, get_or_create
 from factory_reuse._shop import decorated as shop
 from factory_reuse._shop import models
