@@ -108,7 +108,8 @@ class _Lookup(SQLAlchemyModelFactory):
 
     @classmethod
     def _create(cls, model_class: Any, *args: Any, **kwargs: Any) -> Any:
-        session: Session = cls._meta.sqlalchemy_session  # type: ignore[attr-defined]
+        options: Any = cls._meta  # factory_boy declares it without the options of SQLAlchemy
+        session: Session = options.sqlalchemy_session
         found = session.scalars(select(model_class).filter_by(name=kwargs["name"])).first()
         return super()._create(model_class, *args, **kwargs) if found is None else found
 

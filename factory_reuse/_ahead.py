@@ -27,7 +27,7 @@ def marks_of(key: Any, objects: Iterable[Any]) -> set[Mark] | None:
             return None
         try:
             marks.add(mark_of(key, values))
-        except Exception:  # a value without a hash
+        except Exception:  # a value without a hash, or whose own hash raises
             return None
     return marks
 

@@ -67,9 +67,10 @@ class _NamedCall:
         return renamed
 
     def _source(self, name: str) -> str:
-        for old, new in self._meta.rename.items():
+        renamed: Mapping[str, str] = self._meta.rename
+        for old, new in renamed.items():
             if new == name:
-                return old  # type: ignore[no-any-return]
+                return old
         return name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 from sqlalchemy import Column, inspect, literal
 from sqlalchemy.orm import Mapper, base
@@ -373,12 +373,12 @@ def _hybrid_element(mapper: Mapper[Any], name: str) -> ClauseElement | None:
     return element if isinstance(element, ClauseElement) else None
 
 
-def _preferred(call: Call, names: Any) -> str | None:
+def _preferred(call: Call, names: Iterable[str]) -> str | None:
     """Return the name the caller passed, else the first that the factory gives."""
     given = None
     for name in names:
         if call.explicit(name):
-            return name  # type: ignore[no-any-return]
+            return name
         if given is None and call.has(name):
             given = name
     return given

@@ -202,7 +202,8 @@ class Savepoint:
     def raise_first(self, error: BaseException) -> NoReturn:
         """Raise what ended the transaction, not that there was no SAVEPOINT left to go back to."""
         for cause in self.causes(error):
-            if isinstance(cause, DBAPIError) and not _is_failed_rollback(cause):
+            of_database = isinstance(cause, DBAPIError) and not _is_failed_rollback(cause)
+            if of_database or not isinstance(cause, Exception):  # an interrupt goes first
                 raise cause  # not `from error`: that one came of it
         raise error
 

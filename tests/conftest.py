@@ -8,6 +8,7 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
 import hypothesis
 import pytest
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
@@ -103,7 +104,9 @@ elif PATH == "batch":
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     for item in items if PATH == "batch" else ():
         if item.get_closest_marker("single"):
-            item.add_marker(pytest.mark.skip(reason="about a single call"))
+            item.add_marker(
+                pytest.mark.skip(reason="a batch of one sends other statements than a single call")
+            )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -166,6 +169,18 @@ def session(make_session: Callable[..., Session]) -> Session:
 def statements(engine: Engine) -> Callable[[], ContextManager[backends.Statements]]:
     """Record the statements of a block: `with statements() as seen: ...`."""
     return partial(backends.count_statements, engine)
+
+
+@pytest.fixture
+def errors(engine: Engine) -> List[Any]:
+    """Collect what the driver raises, as SQLAlchemy passes it on."""
+    seen: List[Any] = []
+
+    @event.listens_for(engine, "handle_error")
+    def collect(context: Any) -> None:
+        seen.append(context.sqlalchemy_exception)
+
+    return seen
 
 
 @pytest.fixture(scope="session")

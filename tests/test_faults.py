@@ -170,18 +170,6 @@ def rows(make_session):
 
 
 @pytest.fixture
-def errors(engine):
-    """Collect what the driver raises, as SQLAlchemy passes it on."""
-    seen = []
-
-    @event.listens_for(engine, "handle_error")
-    def collect(context):
-        seen.append(context.sqlalchemy_exception)
-
-    return seen
-
-
-@pytest.fixture
 def made(session):
     """Collect the objects that are added to the session."""
     seen = []
@@ -485,6 +473,26 @@ def test_disk_full(name, session, rows, errors):
     assert CALLS[name]().name == "North"
     session.commit()
     assert rows() == sorted(["North", *BESIDE.get(name, [])])
+
+
+@pytest.mark.backends("sqlite")
+@each_call
+def test_interrupted_while_the_server_ends_it(name, engine, session, rows):
+    """Nor does it hide the interrupt that there is no SAVEPOINT left to go back to."""
+
+    def interrupt(cursor, statement, parameters, context):
+        if statement.startswith("INSERT"):
+            cursor.connection.rollback()
+            raise KeyboardInterrupt
+
+    work(session)
+    for name_of_event in ("do_execute", "do_executemany"):
+        event.listen(engine, name_of_event, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        CALLS[name]()
+    for name_of_event in ("do_execute", "do_executemany"):
+        event.remove(engine, name_of_event, interrupt)
+    assert_over(session, rows)
 
 
 @each_call

@@ -210,18 +210,6 @@ def test_update_rolled_back(session, rows):
 
 
 @pytest.fixture
-def refusals(engine):
-    """Collect the errors that SQLAlchemy makes of the database's refusals."""
-    seen = []
-
-    @event.listens_for(engine, "handle_error")
-    def collect(context):
-        seen.append(context.sqlalchemy_exception)
-
-    return seen
-
-
-@pytest.fixture
 def foreign_keys(engine, session):
     keep_foreign_keys(engine)
 
@@ -238,7 +226,7 @@ REFUSED = {
 @pytest.mark.single
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED)
 @pytest.mark.filterwarnings("ignore:New instance:sqlalchemy.exc.SAWarning")
-def test_refused(call, foreign_keys, refusals, session, statements, rows):
+def test_refused(call, foreign_keys, errors, session, statements, rows):
     """The database's error comes as it is, and the caller's work stays as it was."""
     flushed = Region(id=1000, name="flushed", code="taken", label="")
     changed = Region(name="changed", label="old")
@@ -251,7 +239,7 @@ def test_refused(call, foreign_keys, refusals, session, statements, rows):
     with pytest.raises(DBAPIError) as caught:
         call()
 
-    assert caught.value is refusals[0]
+    assert caught.value is errors[0]
     assert not isinstance(caught.value, RaceLostError)
     with statements() as seen:
         assert {flushed, changed, pending} <= set(session)
@@ -408,19 +396,19 @@ def test_own_error_while_a_refusal_is_handled(session):
 
 
 @pytest.mark.single
-def test_a_row_that_may_not_be_locked(engine, session, refusals):
+def test_a_row_that_may_not_be_locked(engine, session, errors):
     """Where the second look fails, for want of a privilege, say, the refusal is what comes."""
     session.add(Region(name="mine", code="taken", label=""))
     session.flush()
 
     @event.listens_for(engine, "before_cursor_execute")
     def deny(connection, cursor, statement, parameters, context, executemany):
-        if refusals and statement.startswith("SELECT"):
+        if errors and statement.startswith("SELECT"):
             raise OperationalError(statement, {}, Exception("permission denied"))
 
     with pytest.raises(IntegrityError) as caught:
         RegionFactory(code="taken")
-    assert caught.value is refusals[0]
+    assert caught.value is errors[0]
     event.remove(engine, "before_cursor_execute", deny)
     assert session.query(Region.name).all() == [("mine",)]
 

@@ -80,7 +80,10 @@ def test_a_repeated_call_decides_nothing(decided, statements):
     assert (decided, seen) == ([], [])
 
 
-@pytest.mark.skipif(PATH == "long", reason="every call goes the long way")
+@pytest.mark.skipif(
+    PATH == "long",
+    reason="FACTORY_REUSE_TEST_PATH=long turns off the short way, which this is about",
+)
 def test_a_plain_call_that_finds_its_row_builds_nothing(session, statements, monkeypatch):
     """Of a row that is there, a direct call with plain values costs its SELECT, and no build."""
     books = CategoryFactory(name="Books", color="red")

@@ -277,7 +277,7 @@ def test_connection(engine, future):
         assert after.execute(select(Region.name)).all() == []
 
 
-@pytest.mark.skipif(OLD, reason="SQLAlchemy 2.0 brought join_transaction_mode")
+@pytest.mark.skipif(OLD, reason="SQLAlchemy 1.4 has no join_transaction_mode")
 @pytest.mark.parametrize("mode", ["create_savepoint", "conditional_savepoint"])
 def test_joined_session(mode, connection):
     """A session in SAVEPOINTs of a connection's transaction: its commits go with that."""
@@ -302,7 +302,9 @@ def test_restarted_savepoint(connection, future):
         event.remove(session, "after_transaction_end", begin_anew)
 
 
-@pytest.mark.skipif(not OLD, reason="a session of SQLAlchemy 1.4's legacy mode")
+@pytest.mark.skipif(
+    not OLD, reason="SQLAlchemy 2.0 dropped the legacy mode (future=False) that this is about"
+)
 def test_restarted_session_savepoint(connection):
     """The recipe before that: a SAVEPOINT of the session, begun anew by a listener."""
     with Session(connection, future=False) as session:

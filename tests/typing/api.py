@@ -131,6 +131,7 @@ assert_type(find(Mixed) is None, bool)
 
 assert_type(create_many(Bare, [{"name": "Books"}]), Iterator[Model])
 assert_type(list(create_many(Child, iter([{}]), chunk_size=10)), List[Model])
+# These must be refused, too.
 create_many(Model, [])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 create_many(Bare, ["Books"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 create_many(Bare, [], 10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
