@@ -476,22 +476,28 @@ def test_disk_full(name, session, rows, errors):
 
 
 @pytest.mark.backends("sqlite")
-@each_call
-def test_interrupted_while_the_server_ends_it(name, engine, session, rows):
-    """Nor does it hide the interrupt that there is no SAVEPOINT left to go back to."""
+def test_interrupted_by_what_ended_it(engine, session, rows):
+    """An interrupt that a `_create` makes of such an error stays one."""
 
-    def interrupt(cursor, statement, parameters, context):
+    @reuse_existing(on="name")
+    class InterruptedFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            try:
+                return super()._create(model_class, *args, **kwargs)
+            except DBAPIError as error:
+                raise KeyboardInterrupt from error
+
+    def refuse(cursor, statement, parameters, context):
         if statement.startswith("INSERT"):
             cursor.connection.rollback()
-            raise KeyboardInterrupt
+            cursor.execute("SELECT nothing")
 
     work(session)
-    for name_of_event in ("do_execute", "do_executemany"):
-        event.listen(engine, name_of_event, interrupt)
+    event.listen(engine, "do_execute", refuse)
     with pytest.raises(KeyboardInterrupt):
-        CALLS[name]()
-    for name_of_event in ("do_execute", "do_executemany"):
-        event.remove(engine, name_of_event, interrupt)
+        InterruptedFactory()
+    event.remove(engine, "do_execute", refuse)
     assert_over(session, rows)
 
 
