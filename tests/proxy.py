@@ -1,5 +1,6 @@
 """A proxy before a database server that loses the connection at a statement, as a network may."""
 
+import contextlib
 import select
 import socket
 import threading
@@ -75,7 +76,9 @@ class Proxy:
         if not data or self._loses(sender, receiver, data):
             self._disconnect(sender, receiver)
         else:
-            receiver.sendall(data)
+            # One that is gone may have said why: that is forwarded next, and then its end.
+            with contextlib.suppress(OSError):
+                receiver.sendall(data)
 
     def _loses(self, sender: socket.socket, receiver: socket.socket, data: bytes) -> bool:
         """Whether this is what is not to arrive."""
