@@ -126,7 +126,7 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
     column = column_behind(mapper, name)
     if column is not None:
         try:
-            current = getattr(obj, name)
+            current = _after_insert(obj, column, getattr(obj, name))
         except Exception:  # a write-only property: nothing can be said
             return MISSING
         type_ = column.column.type
@@ -138,13 +138,21 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
         wanted, again = (
             column.normalised(name, value, lambda other: getattr(obj, other)) for _ in range(2)
         )
-        held = getattr(obj, column.attribute)
+        held = _after_insert(obj, column, getattr(obj, column.attribute))
         if same(type_, dialect, wanted, again) and not same(type_, dialect, held, wanted):
             return current
         return MISSING  # equal as the model holds it; or salted, so that nothing can be said
     if name in mapper.all_orm_descriptors:
         return _other_value(obj, name, value)
     return MISSING
+
+
+def _after_insert(obj: Any, column: MappedColumn, value: Any) -> Any:
+    """Return what a pending object's INSERT will make of its None, where that can be told."""
+    if value is not None or inspect(obj).key is not None:
+        return value
+    filled = column.filled(None)
+    return None if filled is MISSING else filled
 
 
 def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:

@@ -363,3 +363,34 @@ def test_what_is_passed_on_under_a_name_of_the_factorys_own():
     shelf = VipShelfFactory()
     assert VipShelfFactory(category__vip=True) is shelf
     assert VipShelfFactory(category__title="VIP") is shelf
+
+
+class Coupon(Base):
+    """What a pending one does not have yet, its columns fill at the INSERT."""
+
+    __tablename__ = "coupon"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50), unique=True)
+    code = Column(String(50), unique=True, default="x")
+    color = Column(String(50), default="red")
+
+
+def test_default_of_a_pending_row(session):
+    """A pending row has the values that its columns' defaults will give it."""
+
+    class CouponFactory(ShopFactory):
+        class Meta:
+            model = Coupon
+            sqlalchemy_session_persistence = None
+
+    declared = with_policy(reuse_existing(CouponFactory, on="name"), "raise")
+    keyed = with_policy(reuse_existing(CouponFactory, on=[("name",), ("code",)]), "raise")
+    with current(session), session.no_autoflush:
+        made = declared(name="a")
+        assert declared(name="a", color="red", code="x") is made
+        assert keyed(name="a", code="x") is made
+        assert made in session.new
+        with pytest.raises(MismatchError, match="color='blue'.*has color='red'"):
+            declared(name="a", color="blue")
+        with pytest.raises(MismatchError, match="code='y'.*has code='x'"):
+            keyed(name="a", code="y")
