@@ -390,7 +390,7 @@ def test_default_of_a_pending_row(session):
         assert declared(name="a", color="red", code="x") is made
         assert keyed(name="a", code="x") is made
         assert made in session.new
-        with pytest.raises(MismatchError, match="color='blue'.*has color='red'"):
+        with pytest.raises(MismatchError, match=r"color='blue'.*has color='red'"):
             declared(name="a", color="blue")
-        with pytest.raises(MismatchError, match="code='y'.*has code='x'"):
+        with pytest.raises(MismatchError, match=r"code='y'.*has code='x'"):
             keyed(name="a", code="y")
