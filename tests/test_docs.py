@@ -19,3 +19,14 @@ def test_examples(page: str) -> None:
         exec(compile(block, f"{page}, block {number}", "exec"), namespace)
     namespace["session"].close()
     namespace["engine"].dispose()
+
+
+@pytest.mark.parametrize("page", ["docs/explanation/guarantees.md"])
+def test_linked_tests(page: str) -> None:
+    """Each test that a page links to is in the file that it links to."""
+    text = (ROOT / page).read_text("utf-8")
+    links = re.findall(r"\[`(test_\w+)`\]\(([^)\s]+)\)", text)
+    assert len(links) > 40
+    for name, target in links:
+        linked = (ROOT / page).parent / target
+        assert f"def {name}(" in linked.read_text("utf-8"), (name, target)
