@@ -5,7 +5,7 @@
 
 from ._batch import create_many
 from ._declare import ReuseMixin, reuse_existing
-from ._scope import no_reuse, use_session
+from ._scope import no_reuse, recycle, use_session, watch
 from ._use import find, get_or_create
 from .errors import (
     AmbiguousMatchError,
@@ -30,6 +30,8 @@ __all__ = [
     "find",
     "get_or_create",
     "no_reuse",
+    "recycle",
     "reuse_existing",
     "use_session",
+    "watch",
 ]

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import Session, base
 from typing_extensions import final
 
+from . import _scope
 from ._ahead import Ahead
 from ._columns import MappedColumn
 from ._session import begin_for_real
@@ -251,6 +252,9 @@ def _on_cursor(connection: Connection, *executed: Any) -> None:
 
 
 def _on_statement(cursor: Any, statement: str, *parameters_and_context: Any) -> None:
+    recorder = _scope.current().recorder
+    if recorder is not None:
+        recorder.count_statement()
     verb = statement.lstrip()[:9].upper()
     if not verb.startswith(_HARMLESS) or ";" in statement:
         for cache in _watching.get(parameters_and_context[-1].root_connection, ()):

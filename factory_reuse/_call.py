@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable, Collection, Container, Hashable, Iterator, Mapping
+from typing import Any, Callable, Collection, Container, Final, Hashable, Iterator, Mapping
 
 from factory import enums
 from factory.builder import BuildStep, DeclarationSet, Resolver
@@ -15,6 +15,16 @@ from typing_extensions import final
 from ._builders import FindBuilder, NoReuse
 from ._mismatch import Passed
 from ._values import MISSING, NoParent
+
+
+@final
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+#: All names there are.
+EVERYTHING: Final = _Everything()
 
 
 class _NamedCall:
@@ -50,6 +60,15 @@ class _NamedCall:
 
     def passes(self, name: str) -> bool:
         return name in self._roots
+
+    def passes_parameter(self) -> bool:
+        """Whether the caller passed what no attribute of the model shows; a Trait shows in them."""
+        parameters = self._meta.parameters
+        return any(
+            name in self._meta.exclude
+            or (name in parameters and not isinstance(parameters[name], Trait))
+            for name in self._roots
+        )
 
     def undeclared(self) -> Iterator[str]:
         meta = self._meta

@@ -104,6 +104,9 @@ class Chunk:
 
     def objects(self) -> Iterator[Any]:
         """Yield an object a call, or raise what the call raises."""
+        recorder = _scope.current().recorder
+        if recorder is not None and self._rows:
+            self._rows[0].call.mark = recorder.begin()
         with _scope.within(pin=(self._meta, self._session)):
             try:
                 with _listening(self._session, self._on_statement):
@@ -397,7 +400,7 @@ class _Row:
         call = self.call
         if self.failure is not None:
             raise self.failure
-        found = call.meta.answer(call.given) if self.repeated else None
+        found = call.meta.answer(call.given, call.mark) if self.repeated else None
         if found is not None:
             return found
         if self.foreseen is not None and call.question is not None:

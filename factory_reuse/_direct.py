@@ -11,10 +11,11 @@ from typing_extensions import final
 
 from . import _scope
 from ._call import PlainCall, StepCall, Unknown, is_subfactory
-from ._lookahead import GATE, Run
+from ._lookahead import GATE, MARK, Run
 from ._lookup import Found
 from ._options import ReuseOptions
 from ._resolve import Decision
+from ._scope import Mark
 from ._values import MISSING, NoParent
 
 
@@ -26,6 +27,7 @@ class DirectCall:
         decision: the decision, once there is one; ``None`` if reuse has no concern in the call.
         question: the key and values that are asked for now, if any.
         obj: the object, once it is made.
+        mark: where the call began, if what becomes of it is taken down.
     """
 
     # Fewer objects for a chunk's garbage collections to look through, before Python 3.11.
@@ -37,6 +39,7 @@ class DirectCall:
         "_sequence",
         "decision",
         "given",
+        "mark",
         "meta",
         "obj",
         "question",
@@ -48,6 +51,7 @@ class DirectCall:
         self.decision: Any = None
         self.question: Any = None
         self.obj: Any = MISSING
+        self.mark: Mark | None = None
         forced = given.get("__sequence") is not None
         self._sequence: int = 0 if forced else meta.next_sequence()
         self._questions: Any = None
@@ -57,13 +61,16 @@ class DirectCall:
 
     def object(self) -> Any:
         """Return the object: the row that is there, or a new one."""
+        recorder = _scope.current().recorder
+        if recorder is not None and self.mark is None:
+            self.mark = recorder.begin()
         try:
             if self.obj is MISSING:
                 found = self._find()
                 if found is not None and self._builder is None and self.meta.reuses_unheard:
-                    return self.meta.reused(self.decision, found)
+                    return self.meta.reused(self.decision, found, self.mark)
                 self._build(found)
-            self._begun().finish(self.obj)
+            self._begun().finish(self.obj, self.mark)
             return self.obj
         finally:
             # These refer to each other, and would keep the row until a garbage collection.
@@ -203,8 +210,9 @@ class DirectBuilder(StepBuilder):
         )
         return arguments
 
-    def finish(self, instance: Any) -> None:
+    def finish(self, instance: Any, mark: Mark | None) -> None:
         """Run the post-generation declarations."""
+        vars(self.step)[MARK] = mark
         results = {}
         for name in self._post.sorted():
             declared = self._post[name]

@@ -8,6 +8,7 @@ from typing import Any, Final, Iterable, Mapping, Sequence
 from factory.builder import DeclarationSet
 from factory.declarations import SelfAttribute, SubFactory
 
+from . import _scope
 from ._call import PlainCall, Unknown, is_declaration, is_subfactory
 from ._keys import Key
 from ._lookup import Lookup
@@ -49,6 +50,8 @@ def foresee_parents(meta: ReuseOptions, calls: Sequence[Given], names: Iterable[
     Returns:
         Whether no SubFactory runs that is not known to find its row.
     """
+    if _scope.recyclable():
+        return False  # what they take tells itself
     declared = meta.pre_declarations.declarations
     names = [name for name in names if is_subfactory(declared.get(name))]
     found = [parent for name in names for parent in _parents(meta, calls, name)]

@@ -9,7 +9,7 @@ SubFactories go through the same loop, under any parent.
 from __future__ import annotations
 
 import collections
-from typing import Any, Final, Iterator
+from typing import Any, Final, Iterator, NamedTuple
 
 from factory import enums
 from factory.builder import (
@@ -26,9 +26,13 @@ from ._call import StepCall
 from ._lookup import Found
 from ._resolve import Decision
 from ._values import NoParent
+from .report import Source
 
 #: The gate's name among the declarations: no identifier, so that no declaration can have it.
 GATE: Final = "<reuse>"
+
+#: The attribute of a build step that says where its call began, if that is to be taken down.
+MARK: Final = "factory_reuse.mark"
 
 #: What a post-generation declaration that did not run leaves in the results.
 SKIPPED: Final = object()
@@ -44,6 +48,10 @@ class Run:
         self.decision = decision
         self.found = found
 
+    def passes(self, name: str) -> bool:
+        """Whether the caller passed a value to a declaration of this name."""
+        return self.decision.call.passes(name)
+
     def close(self) -> None:
         """Let go of the row. A build step is a reference cycle, and would keep it until a gc."""
         del self.decision, self.found
@@ -58,14 +66,46 @@ class Recalled:
     def __init__(self, found: Found) -> None:
         self.found = found
 
+    def passes(self, name: str) -> bool:
+        """What is kept passes no value to a post-generation declaration."""
+        return False
+
     def close(self) -> None:
         """As of a :class:`Run`."""
         del self.found
 
 
-def run_of(step: BuildStep) -> Run | Recalled | None:
+@final
+class Taken(NamedTuple):
+    """An object that was recycled."""
+
+    obj: Any
+    source: Source = "recycled"
+    label: str = ""
+
+
+@final
+class Recycled:
+    """One call that takes an object which the block recycles."""
+
+    __slots__ = ("_call", "found")
+
+    def __init__(self, obj: Any, call: StepCall) -> None:
+        self.found = Taken(obj)
+        self._call = call
+
+    def passes(self, name: str) -> bool:
+        """As of a :class:`Run`."""
+        return self._call.passes(name)
+
+    def close(self) -> None:
+        """As of a :class:`Run`."""
+        del self.found, self._call
+
+
+def run_of(step: BuildStep) -> Run | Recalled | Recycled | None:
     """Return what became of the step's lookahead; ``None`` when it does not reuse."""
-    run: Run | Recalled | None = step.attributes.get(GATE)
+    run: Run | Recalled | Recycled | None = step.attributes.get(GATE)
     return run
 
 
@@ -139,23 +179,42 @@ class GatedDeclarations(DeclarationSet):
     def evaluate_pre(self, instance: Resolver, step: BuildStep, overrides: Any) -> None:
         self._asked.append((instance, step))
 
-    def _look_ahead(self, stub: Resolver, step: BuildStep) -> Run | Recalled | None:
+    def _look_ahead(self, stub: Resolver, step: BuildStep) -> Run | Recalled | Recycled | None:
         meta = step.builder.factory_meta
+        scope = _scope.current()
+        creates = step.builder.strategy == enums.CREATE_STRATEGY
+        if scope.recorder is not None and creates:
+            vars(step)[MARK] = scope.recorder.begin()
         run: Run | None = None
-        if meta.looks_up(step):
-            found = meta.recall(step.builder.extras)
+        if creates and meta.reuse and not scope.off:
+            if _scope.recyclable() and _is_parent(step):
+                call = StepCall(step, stub, self)
+                taken = meta.recycled(call)
+                if taken is not None:
+                    return Recycled(taken, call)
+            found = meta.recall(step.builder.extras, scope)
             if found is not None:
                 return Recalled(found)
             run = meta.look_ahead(StepCall(step, stub, self))
         missing = run is None or run.found is None
-        creates = step.builder.strategy == enums.CREATE_STRATEGY
-        if (
-            missing
-            and creates
-            and (isinstance(step.builder, FindBuilder) or _scope.current().finding)
-        ):
+        if missing and creates and (isinstance(step.builder, FindBuilder) or scope.finding):
             raise NoParent
         return run
+
+
+def _is_parent(step: BuildStep) -> bool:
+    """Whether the step is a SubFactory's, whose object comes before that of the step above.
+
+    A RelatedFactory's comes after it: when all of that step's own declarations are evaluated.
+    """
+    above = step.parent_step
+    if above is None:
+        return False
+    run = run_of(above)
+    if run is not None and run.found is not None:
+        return False
+    names = vars(above.stub)["_Resolver__declarations"].declarations
+    return not all(name in above.attributes for name in names)
 
 
 @final

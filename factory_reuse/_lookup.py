@@ -33,6 +33,11 @@ class Found(NamedTuple):
     source: Source
     key: Key
 
+    @property
+    def label(self) -> str:
+        """The key's fields, for reports."""
+        return self.key.label
+
 
 @final
 class Foreseen(NamedTuple):

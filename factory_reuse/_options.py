@@ -9,23 +9,24 @@ from factory import enums
 from factory.base import BaseFactory, FactoryOptions
 from factory.builder import BuildStep
 from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper, Session, object_session
 
 from . import _scope
 from ._arguments import check_arguments, has_stock
 from ._builders import FindBuilder
 from ._cache import Entry
-from ._call import PlainCall, StepCall
+from ._call import EVERYTHING, PlainCall, StepCall
 from ._declared import DeclaredOptions
 from ._keys import Key, considered, declared_keys, inferred_keys
-from ._lookahead import GATE, SKIPPED, Recalled, Run, depth_of, run_of
+from ._lookahead import GATE, MARK, SKIPPED, Run, depth_of, run_of
 from ._lookup import Found
+from ._mismatch import differences
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
-from ._scope import Scope
+from ._scope import Mark, Scope
 from ._session import real_session
 from .errors import ReuseError, SessionError, UniqueKeyError
-from .report import Outcome, Source
+from .report import Source
 
 
 class ReuseOptions(DeclaredOptions):
@@ -48,7 +49,7 @@ class ReuseOptions(DeclaredOptions):
         run = run_of(step)
         if run is None:
             return super().instantiate(step, args, kwargs)
-        if isinstance(run, Recalled):
+        if not isinstance(run, Run):
             return run.found.obj
         if run.found is None:
             make = super().instantiate
@@ -74,11 +75,10 @@ class ReuseOptions(DeclaredOptions):
             return
         results = {name: value for name, value in results.items() if value is not SKIPPED}
         super().use_postgeneration_results(step=step, instance=instance, results=results)
-        outcomes = _scope.current().outcomes
-        if outcomes is not None:
-            key = "" if found is None else found.key.label
+        mark: Mark | None = vars(step).get(MARK)
+        if mark is not None:
             source: Source = "created" if found is None else found.source
-            outcomes.append(Outcome(self.name, key, source, depth_of(step)))
+            mark.end(self.name, "" if found is None else found.label, source, depth_of(step))
 
     # What a declaration changes --------------------------------------------------------------
 
@@ -89,18 +89,20 @@ class ReuseOptions(DeclaredOptions):
 
     # What the lookahead calls ----------------------------------------------------------------
 
-    def looks_up(self, step: BuildStep) -> bool:
-        """Whether the call is one that may reuse a row, or inserts one in our care."""
-        return (
-            step.builder.strategy == enums.CREATE_STRATEGY
-            and self.reuse
-            and not _scope.current().off
-        )
-
-    def recall(self, given: dict[str, Any]) -> Found | None:
+    def recall(self, given: dict[str, Any], scope: Scope) -> Found | None:
         """Return what the same call was answered with, if that is the answer still."""
-        entry = self._recalled(given, _scope.current())
+        entry = self._recalled(given, scope)
         return None if entry is None else Found(entry.obj, "cache", entry.key)
+
+    def recycled(self, call: StepCall) -> Any | None:
+        """Return the object that the call takes, of those that the block recycles."""
+        mapper = self._mapper()
+        if mapper is None or call.passes_parameter():
+            return None
+        taken = _scope.take_recycled(lambda obj: self._agrees(obj, mapper, call))
+        if taken is not None:
+            check_arguments(self.factory, mapper, call.undeclared())
+        return taken
 
     def look_ahead(self, call: StepCall) -> Run | None:
         """Return the call's run, with the row if it is there; ``None`` if it is not our concern."""
@@ -155,35 +157,37 @@ class ReuseOptions(DeclaredOptions):
             return True
         if isinstance(step.builder, FindBuilder):
             return False
-        if isinstance(run, Recalled):
-            return False  # what is kept passes no value to it
         when = self.policy.post_generation
-        return when == "always" or (when == "explicit" and run.decision.call.passes(name))
+        return when == "always" or (when == "explicit" and run.passes(name))
 
     # What the factory itself calls -----------------------------------------------------------
 
-    def answer(self, given: Mapping[str, Any]) -> Any | None:
+    def answer(self, given: Mapping[str, Any], mark: Mark | None = None) -> Any | None:
         """Return the object of a repeated call to create, without a decision.
 
         Whoever calls sees to the sequence, which each call takes a number of.
+
+        Args:
+            mark: where the call began, if not here.
         """
         scope = _scope.current()
+        if scope.recorder is not None and mark is None:
+            mark = scope.recorder.begin()
         entry = self._recalled(given, scope)
         if entry is None or not self.reuses_unheard:
             return None
-        if scope.outcomes is not None:
-            scope.outcomes.append(Outcome(self.name, entry.key.label, "cache", depth=0))
+        if mark is not None:
+            mark.end(self.name, entry.key.label, "cache", depth=0)
         return entry.obj
 
-    def reused(self, decision: Decision, found: Found) -> Any:
+    def reused(self, decision: Decision, found: Found, mark: Mark | None) -> Any:
         """Return the object of a direct call that found one, without a build step.
 
         The answer is kept from the second time on: many a call is made but once.
         """
         self._settle(decision, found, keeps=found.source != "database")
-        outcomes = _scope.current().outcomes
-        if outcomes is not None:
-            outcomes.append(Outcome(self.name, found.key.label, found.source, depth=0))
+        if mark is not None:
+            mark.end(self.name, found.label, found.source, depth=0)
         return found.obj
 
     def recalls(self, given: Mapping[str, Any]) -> bool:
@@ -250,6 +254,18 @@ class ReuseOptions(DeclaredOptions):
         check_arguments(self.factory, decision.plan.mapper, decision.call.undeclared())
         if decision.settle(found, read_only=read_only) and keeps:
             self._keep(decision, found)
+
+    def _agrees(self, obj: Any, mapper: Mapper[Any], call: StepCall) -> bool:
+        """Whether an object is of the model, and contradicts nothing that is passed."""
+        if not isinstance(obj, mapper.class_):
+            return False
+        passed = list(call.passed(evaluate=EVERYTHING, settled=()))
+        if not passed:
+            return True
+        session = object_session(obj) or self._session(mapper)
+        dialect = session.get_bind(mapper).dialect
+        with session.no_autoflush:
+            return not differences(obj, passed, dialect)
 
     def _keep(self, decision: Decision, found: Found) -> None:
         given = decision.call.plain()

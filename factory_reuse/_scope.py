@@ -1,21 +1,69 @@
-"""What holds for a block of code: which session, and whether rows are reused at all.
+"""What holds for a block of code: which session, whether rows are reused, and who is told.
 
 One context variable holds it all, so that a call asks once; threads and tasks do not see each
-other's blocks.
+other's blocks. Objects to be recycled have one of their own: whose turn it is outlasts a block.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from contextvars import ContextVar
-from typing import Any, Final, Iterator, NamedTuple
+from typing import Any, Callable, Final, Iterator, NamedTuple
 
-from sqlalchemy.orm import Session
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState, Session
 from typing_extensions import final
 
 from ._session import real_session
-from .errors import SessionError
-from .report import Outcome
+from ._values import described
+from .errors import ReuseError, SessionError
+from .report import Outcome, Report, Source
+
+
+@final
+class Recorder:
+    """Takes down what becomes of calls, for its own report and those of the blocks around it."""
+
+    __slots__ = ("_outer", "report", "statements")
+
+    def __init__(self, outer: Recorder | None) -> None:
+        self._outer = outer
+        self.report = Report()
+        self.statements = 0
+
+    def count_statement(self) -> None:
+        """Count a statement that is sent to the database now."""
+        recorder: Recorder | None = self
+        while recorder is not None:
+            recorder.statements += 1
+            recorder = recorder._outer
+
+    def begin(self) -> Mark:
+        """Return the mark of a call that begins now."""
+        return Mark(self, self.statements, time.perf_counter())
+
+    def add(self, outcome: Outcome) -> None:
+        """Take down what became of a call."""
+        recorder: Recorder | None = self
+        while recorder is not None:
+            recorder.report.outcomes.append(outcome)
+            recorder = recorder._outer
+
+
+@final
+class Mark(NamedTuple):
+    """Where a call began."""
+
+    recorder: Recorder
+    statements: int
+    started: float
+
+    def end(self, factory: str, key: str, source: Source, depth: int) -> None:
+        """Take down what became of the call, which ends now."""
+        seconds = time.perf_counter() - self.started
+        statements = self.recorder.statements - self.statements
+        self.recorder.add(Outcome(factory, key, source, depth, statements, seconds))
 
 
 @final
@@ -29,7 +77,7 @@ class Scope(NamedTuple):
         together: a factory's options whose new objects are going to be flushed together.
         as_declared: whether factories show what they were declared with, whatever else holds.
         finding: whether a reuse-enabled factory that would insert gives up instead.
-        outcomes: where the outcome of every reuse-enabled call goes.
+        recorder: where the outcome of every reuse-enabled call goes.
     """
 
     session: Any = None
@@ -38,7 +86,7 @@ class Scope(NamedTuple):
     together: object = None
     as_declared: bool = False
     finding: bool = False
-    outcomes: list[Outcome] | None = None
+    recorder: Recorder | None = None
 
     def session_for(self, owner: object) -> Session | None:
         """Return the session that ``owner`` must use now, or ``None`` if its own is right."""
@@ -93,11 +141,79 @@ def no_reuse() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[list[Outcome]]:
-    """For the block, collect the outcome of every reuse-enabled call."""
-    outcomes: list[Outcome] = []
-    with within(outcomes=outcomes):
-        yield outcomes
+def watch() -> Iterator[Report]:
+    """For the block, collect what becomes of every call of a reuse-enabled factory.
+
+    Blocks may be nested: each gets all that happens inside it.
+
+    Returns:
+        A :class:`~factory_reuse.report.Report`, which fills as the calls are made.
+
+    Example::
+
+        with watch() as report:
+            ProductFactory(category__name="Books")
+        assert report.by_factory["CategoryFactory"].reused == 1
+    """
+    recorder = Recorder(_scope.get().recorder)
+    with within(recorder=recorder):
+        yield recorder.report
+
+
+@contextlib.contextmanager
+def recycle(*objects: Any) -> Iterator[None]:
+    """For the block, SubFactories take these objects in place of looking up or making one.
+
+    A reuse-enabled factory that runs as a SubFactory takes the given object of its model, with no
+    query; of several, the one whose turn it is. An object that contradicts what is passed to the
+    SubFactory is passed over, and so are all where a parameter of the factory is passed, of which
+    an object cannot tell. In an inner block its objects go first.
+
+    Args:
+        objects: objects of mapped classes.
+
+    Raises:
+        ReuseError: one of them is none.
+
+    Example::
+
+        with recycle(user):
+            orders = OrderFactory.create_batch(3)  # all of this user
+    """
+    for obj in objects:
+        if not isinstance(inspect(obj, raiseerr=False), InstanceState):
+            raise ReuseError(
+                f"recycle() was given {described(obj)}, which is no object of a mapped class. "
+                "Pass it the objects themselves: recycle(user, country).",
+                values={"objects": objects},
+            )
+    _recycled.set((objects, *_recycled.get()))
+    try:
+        yield
+    finally:
+        _recycled.set(_recycled.get()[1:])
+
+
+#: The objects of the blocks that the code runs in, the innermost block's first; in each, the one
+#: taken last comes last.
+_recycled: Final[ContextVar[tuple[tuple[Any, ...], ...]]] = ContextVar(
+    "factory_reuse.recycled", default=()
+)
+
+#: Whether there is anything to recycle: return the blocks' objects.
+recyclable: Final = _recycled.get
+
+
+def take_recycled(fits: Callable[[Any], bool]) -> Any | None:
+    """Return the recycled object that fits, if there is one, and end its turn."""
+    blocks = _recycled.get()
+    for index, objects in enumerate(blocks):
+        for obj in objects:
+            if fits(obj):
+                others = tuple(each for each in objects if each is not obj)
+                _recycled.set((*blocks[:index], (*others, obj), *blocks[index + 1 :]))
+                return obj
+    return None
 
 
 @contextlib.contextmanager

@@ -32,10 +32,10 @@ def get_or_create(factory: type[BaseFactory[T]], **kwargs: Any) -> tuple[T, bool
         category, created = get_or_create(CategoryFactory, name="Books")
     """
     options_of(factory)
-    with _scope.recording() as outcomes:
+    with _scope.watch() as report:
         obj = factory.create(**kwargs)
     # A call's outcome comes after those of the calls inside it.
-    last = outcomes[-1] if outcomes else None
+    last = report.outcomes[-1] if report.outcomes else None
     reused = (
         last is not None
         and last.depth == 0

@@ -47,8 +47,8 @@ from factory_reuse import (
     find,
     get_or_create,
     reuse_existing,
+    watch,
 )
-from factory_reuse._scope import recording
 
 Base = declarative_base()
 Session = scoped_session(sessionmaker(future=True))
@@ -313,25 +313,25 @@ class Rival:
     def use_each(self, numbers: List[int]) -> None:
         for number in numbers:
             key = self.kind.key(number)
-            with self.call() as maker, recording() as outcomes:
+            with self.call() as maker, watch() as watched:
                 row = self.kind.factory(**key)
-            self.count(outcomes)
+            self.count(watched.outcomes)
             self.take(number, row)
-            created = outcomes[-1].created
+            created = watched.outcomes[-1].created
             assert created == (row.maker == maker), f"created: {created}, by {row.maker}"
             if created and self.kind.commits:
                 self.keep()
             # A refused INSERT empties the cache, and MariaDB's snapshot may lack the winner.
-            raced = any(outcome.source == "race" for outcome in outcomes)
+            raced = any(outcome.source == "race" for outcome in watched.outcomes)
             hidden = raced and self.level == "REPEATABLE READ"
             assert find(self.kind.factory, **key) in ((row, None) if hidden else (row,))
             assert get_or_create(self.kind.factory, **key) == (row, False)
 
     def use_many(self, numbers: List[int]) -> None:
         asked = [*numbers, numbers[0]]
-        with self.call(), recording() as outcomes:
+        with self.call(), watch() as watched:
             rows = list(create_many(self.kind.factory, map(self.kind.key, asked)))
-        self.count(outcomes)
+        self.count(watched.outcomes)
         assert rows[0] is rows[-1]
         for number, row in zip(asked, rows):
             self.take(number, row)

@@ -32,8 +32,8 @@ from factory_reuse import (
     find,
     no_reuse,
     reuse_existing,
+    watch,
 )
-from factory_reuse._scope import recording
 from shop import (
     Category,
     CategoryFactory,
@@ -166,11 +166,11 @@ def test_existing_rows(session, statements):
     """Rows that are there cost one SELECT a chunk, and are the very objects, in order."""
     made = [CategoryFactory(name=f"{number}") for number in range(25)]
     session.commit()
-    with statements() as seen, recording() as outcomes:
+    with statements() as seen, watch() as watched:
         again = list(create_many(CategoryFactory, named(*map(str, range(25))), chunk_size=10))
     assert again == made
     assert seen == ["SELECT"] * 3
-    assert {outcome.source for outcome in outcomes} == {"database"}
+    assert {outcome.source for outcome in watched.outcomes} == {"database"}
 
 
 def test_seen_rows(session, statements):
@@ -178,22 +178,22 @@ def test_seen_rows(session, statements):
     given = named(*map(str, range(25)))
     made = list(create_many(CategoryFactory, given))
     for _ in range(3):
-        with statements() as seen, recording() as outcomes:
+        with statements() as seen, watch() as watched:
             assert list(create_many(CategoryFactory, given, chunk_size=10)) == made
         assert seen == []
-        assert {outcome.source for outcome in outcomes} == {"cache"}
+        assert {outcome.source for outcome in watched.outcomes} == {"cache"}
 
 
 def test_new_rows(session, statements):
     """New rows cost one SELECT, and one flush in one SAVEPOINT, a chunk."""
-    with statements() as seen, recording() as outcomes:
+    with statements() as seen, watch() as watched:
         made = list(create_many(CategoryFactory, named(*map(str, range(20))), chunk_size=10))
     assert [category.name for category in made] == [str(number) for number in range(20)]
     assert [category.id for category in made] == sorted(category.id for category in made)
     # SQLite is sent as many INSERTs in one, where SQLAlchemy has it return their keys in order.
     once = [verb for verb, _ in itertools.groupby(seen)]
     assert once == ["SELECT", "SAVEPOINT", "INSERT", "RELEASE"] * 2
-    assert {outcome.source for outcome in outcomes} == {"created"}
+    assert {outcome.source for outcome in watched.outcomes} == {"created"}
     assert not session.new
 
 
@@ -201,11 +201,16 @@ def test_some_of_each(session, statements):
     """Rows that are there and rows that are not are told apart by the one SELECT."""
     books = CategoryFactory(name="Books")
     session.commit()
-    with statements() as seen, recording() as outcomes:
+    with statements() as seen, watch() as watched:
         made = list(create_many(CategoryFactory, named("Toys", "Books", "Toys", "Games")))
     assert made[1] is books
     assert made[0] is made[2]
-    assert [outcome.source for outcome in outcomes] == ["created", "database", "cache", "created"]
+    assert [outcome.source for outcome in watched.outcomes] == [
+        "created",
+        "database",
+        "cache",
+        "created",
+    ]
     assert seen.count("SELECT") == seen.count("SAVEPOINT") == 1
     assert rows(Category) == [3]
 

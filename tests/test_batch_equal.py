@@ -11,8 +11,7 @@ from keyed import current
 from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint, create_engine, select
 from sqlalchemy.orm import Session, declarative_base, relationship
 
-from factory_reuse import ReuseError, create_many, reuse_existing
-from factory_reuse._scope import recording
+from factory_reuse import ReuseError, create_many, reuse_existing, watch
 from shop import ShopFactory
 
 Base = declarative_base()
@@ -142,13 +141,13 @@ def result(before, calls, persistence, autoflush, call_all):
         session.commit()
         objects = []
         error = None
-        with recording() as outcomes:
+        with watch() as watched:
             try:
                 for obj in call_all(item_factory, calls):
                     objects.append(obj)
             except Exception as raised:
                 error = type(getattr(raised, "__cause__", None) or raised).__name__
-        created = [outcome.created for outcome in outcomes if outcome.depth == 0]
+        created = [outcome.created for outcome in watched.outcomes if outcome.depth == 0]
         created = created[: len(objects)]
         found = {"error": error, "created": created, **dump(session, objects)}
         if persistence is not None:

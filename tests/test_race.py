@@ -17,8 +17,8 @@ from factory_reuse import (
     get_or_create,
     reuse_existing,
     use_session,
+    watch,
 )
-from factory_reuse._scope import recording
 from regions import BaseFactory
 
 Base = declarative_base()
@@ -105,9 +105,9 @@ def isolated(session, level):
 @pytest.mark.single
 def test_lost(faster, session):
     """The winner's row is the answer; it is there once, and the transaction goes on."""
-    with recording() as outcomes:
+    with watch() as watched:
         region = RegionFactory(label=faster())
-    assert [outcome.source for outcome in outcomes] == ["race"]
+    assert [outcome.source for outcome in watched.outcomes] == ["race"]
     assert (region.name, region.label) == ("North", "winner")
     assert region in session
     assert inspect(region).persistent
