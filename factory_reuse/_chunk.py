@@ -25,7 +25,7 @@ from ._insert import Savepoint, detach
 from ._keys import Key
 from ._lookup import Foreseen
 from ._options import ReuseOptions
-from ._session import flush_unfinished
+from ._session import awaited, flush_unfinished
 from ._values import MISSING, Missing, is_safe
 from .errors import ReuseError
 
@@ -49,7 +49,7 @@ class Singly:
         """Yield an object a call, or raise what the call raises."""
         for index, row in enumerate(self._rows):
             self.turn = index
-            yield self._factory.create(**row)
+            yield awaited(self._factory.create(**row))
 
 
 @final

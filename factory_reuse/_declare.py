@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import iscoroutinefunction
 from typing import Any, Callable, Final, Sequence, Type, TypeVar, Union, overload
 
 from factory import enums
@@ -16,6 +17,7 @@ from ._batch import create_batch
 from ._builders import OffBuilder
 from ._direct import DirectCall
 from ._options import ReuseOptions, reuse_options_class
+from ._session import awaited
 from .errors import ReuseError
 
 F = TypeVar("F", bound="Type[BaseFactory[Any]]")
@@ -213,10 +215,19 @@ def _enable(factory: Any) -> None:
 
     Only the class of the options object changes: what fixtures and tools hold on to stays.
     """
+    if iscoroutinefunction(factory._generate):
+        raise ReuseError(
+            f"{factory.__name__} builds its objects in a coroutine of its own, which a lookup "
+            "cannot be put into. Base it on factory.alchemy.SQLAlchemyModelFactory, and call it "
+            "through factory_reuse.aio.",
+            factory=factory.__name__,
+        )
     meta = vars(factory)["_meta"]
     inherited = getattr(factory, "_options_class", FactoryOptions)
     factory._options_class = reuse_options_class(inherited)
-    if getattr(factory._generate, "__func__", None) in _STOCK:
+    if iscoroutinefunction(factory.create):
+        factory._generate = classmethod(_generate_later(factory))
+    elif getattr(factory._generate, "__func__", None) in _STOCK:
         generate = _generate(factory)
         WAYS_IN.add(generate)
         factory._generate = classmethod(generate)
@@ -257,6 +268,31 @@ def _generate(factory: Any) -> Any:
             return DirectCall(meta, params).object()
         meta.next_sequence()
         return found
+
+    return generate
+
+
+def _generate_later(factory: Any) -> Any:
+    """Return the ``_generate`` of a factory whose ``create`` is awaited.
+
+    Such a base (that of async-factory-boy, say) makes its objects in a task. Here the whole call
+    is what is awaited, so that its lookups can be.
+    """
+
+    def generate(cls: Any, strategy: str, params: dict[str, Any]) -> Any:
+        meta = cls._meta
+        build = super(factory, cls)._generate
+        if (
+            not isinstance(meta, ReuseOptions)
+            or meta.abstract
+            or not meta.reuse
+            or strategy != enums.CREATE_STRATEGY
+            or _scope.current().off
+        ):
+            return build(strategy, params)
+        from ._cancel import run  # not before it is needed: it imports asyncio
+
+        return run(meta.async_session(), lambda: awaited(build(strategy, params)))
 
     return generate
 

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Mapper, Session, scoped_session
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from . import _scope
+from ._arguments import has_stock
 from ._keys import declared_keys
 from ._lookahead import Declarations, PostDeclarations
 from ._policy import DEFAULTS, OPTIONS, Policy, checked
 from ._resolve import Plan
-from ._session import real_session
+from ._session import async_session_of, is_async, real_session
 from .errors import ReuseError
 
 PREFIX: Final = "reuse_"
@@ -70,6 +71,8 @@ class DeclaredOptions(FactoryOptions):
         session = self._given_session()
         if session is None or session is own:
             return own
+        if is_async(own) and not has_stock(self.factory, "_create", "_save"):
+            return async_session_of(session) or session
         if isinstance(own, scoped_session):  # which may be called, unlike a Session
             make: Any = lambda: session  # noqa: E731
             return own if own.registry() is session else scoped_session(make)

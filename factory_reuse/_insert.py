@@ -15,6 +15,7 @@ from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.orm.session import DEACTIVE
 from typing_extensions import final
 
+from . import _scope
 from ._cache import session_cache
 from ._keys import Key
 from ._session import begin_for_real, flush_unfinished, unheard
@@ -111,6 +112,9 @@ class Savepoint:
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self._session = session
         self._handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
+        self._cancellation = _scope.current().cancellation
+        if self._cancellation is not None:
+            self._cancellation.check()
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
         flush_unfinished(session)
         self._nested: Any = None
@@ -123,6 +127,8 @@ class Savepoint:
         if not self._connection._is_autocommit_isolation():
             begin_for_real(self._connection)
             self._nested = session.begin_nested()
+            if self._cancellation is not None:
+                self._cancellation.enter(self._connection)
 
     @property
     def exists(self) -> bool:
@@ -156,6 +162,7 @@ class Savepoint:
             self._session.flush()
         elif self._is_open():
             self._session.flush()
+            self._leave(check=True)
             with unheard(self._session):
                 self._nested.commit()
         elif self._session.get_transaction() is self._outer:
@@ -175,6 +182,7 @@ class Savepoint:
             work, does nothing more until it is rolled back.
         """
         lost = any(map(_ends_transaction, self.causes(error)))
+        self._leave(check=False)
         try:
             if self._nested is None:
                 self._session.rollback()
@@ -187,6 +195,14 @@ class Savepoint:
         if lost and self._connection is not None and not self._connection.closed:
             self._end(error)
         return not lost
+
+    def _leave(self, *, check: bool) -> None:
+        """See to it that no cancellation interrupts what comes; heed one that came before."""
+        cancellation, self._cancellation = self._cancellation, None
+        if cancellation is not None and self._nested is not None:
+            cancellation.leave()
+            if check:
+                cancellation.check()
 
     def _end(self, error: BaseException) -> None:
         """Let the session do nothing more before it is rolled back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from types import FrameType
 from typing import Any, Callable, Final, Iterable, NamedTuple, Sequence
 
 from sqlalchemy import inspect, select
@@ -13,6 +14,7 @@ from sqlalchemy.orm import InstanceState, Mapper, object_session, with_parent
 from sqlalchemy.orm.interfaces import MANYTOONE
 from typing_extensions import final
 
+from . import _scope
 from ._columns import MappedColumn, mapped_column
 from ._values import MISSING, Unsaved, described, same
 from .errors import MismatchError, MismatchWarning
@@ -99,8 +101,7 @@ def settle(
         raise _error(obj, others, factory, key, _REMEDY.format("'keep' or 'update'"))
     elif others and policy == "warn":
         remedy = _REMEDY.format("'keep', 'update' or 'raise'")
-        message = f"{_describe(obj, others, factory, key)} {remedy}"
-        warnings.warn(message, MismatchWarning, stacklevel=_callers_level())
+        _warn(f"{_describe(obj, others, factory, key)} {remedy}")
 
 
 _REMEDY: Final = (
@@ -235,14 +236,28 @@ def shown(value: Any) -> str:
 _LIBRARIES: Final = ("factory", "factory_reuse", "sqlalchemy")
 
 
-def _callers_level() -> int:
+def _warn(message: str) -> None:
+    """Warn at the line of the user's code that made the call."""
+    level, caller = _callers_level(), _scope.current().caller
+    if level is None and caller is not None:
+        warnings.warn_explicit(message, MismatchWarning, *caller)
+    else:
+        warnings.warn(message, MismatchWarning, stacklevel=level or 1)
+
+
+def _callers_level() -> int | None:
     """Return the stack level, as seen from the caller of this function, of the user's code."""
     level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in _LIBRARIES:
-            break
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if is_users(frame):
+            return level
         frame = frame.f_back
         level += 1
-    return level
+    return None
+
+
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame is of the user's code."""
+    module: str = frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] not in _LIBRARIES

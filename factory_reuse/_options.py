@@ -24,7 +24,7 @@ from ._mismatch import differences
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
 from ._scope import Mark, Scope
-from ._session import real_session
+from ._session import async_session_of, awaited, real_async_session, real_session
 from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Source
 
@@ -53,9 +53,12 @@ class ReuseOptions(DeclaredOptions):
             return run.found.obj
         if run.found is None:
             make = super().instantiate
+            if _scope.current().cancellation is not None:
+                # Where a SubFactory makes its object in a task, that is to end before ours begins.
+                kwargs = {name: awaited(value) for name, value in kwargs.items()}
             with _scope.within(pin=(self, run.decision.session), together=None):
                 obj, run.found = run.decision.create(
-                    lambda: make(step, args, kwargs), arguments=kwargs
+                    lambda: awaited(make(step, args, kwargs)), arguments=kwargs
                 )
             if run.found is None:
                 return obj
@@ -324,6 +327,18 @@ class ReuseOptions(DeclaredOptions):
         if source is None:
             source = self.__dict__.get("sqlalchemy_session")
         return real_session(source, factory=self.name, model=mapper.class_.__name__)
+
+    def async_session(self) -> Any:
+        """Return the ``AsyncSession`` that an awaited call of the factory itself uses.
+
+        Raises:
+            SessionError: it has none.
+        """
+        scope = _scope.current()
+        if scope.session is not None:
+            return async_session_of(real_session(scope.session, factory=self.name))
+        source = self.policy.session or self.__dict__.get("sqlalchemy_session")
+        return real_async_session(source, factory=self.name)
 
     def plan(self, mapper: Mapper[Any], session: Session) -> Plan:
         """Return what is decided once for the factory and the backend."""

@@ -67,6 +67,16 @@ class Mark(NamedTuple):
 
 
 @final
+class Caller(NamedTuple):
+    """A line of code, as ``warnings.warn_explicit`` takes it."""
+
+    filename: str
+    lineno: int
+    module: str
+    registry: dict[Any, Any]
+
+
+@final
 class Scope(NamedTuple):
     """What holds where the code is.
 
@@ -78,6 +88,8 @@ class Scope(NamedTuple):
         as_declared: whether factories show what they were declared with, whatever else holds.
         finding: whether a reuse-enabled factory that would insert gives up instead.
         recorder: where the outcome of every reuse-enabled call goes.
+        cancellation: that of the call that is awaited.
+        caller: the line that the awaited call was made in, which no frame leads back to.
     """
 
     session: Any = None
@@ -87,6 +99,8 @@ class Scope(NamedTuple):
     as_declared: bool = False
     finding: bool = False
     recorder: Recorder | None = None
+    cancellation: Any = None
+    caller: Caller | None = None
 
     def session_for(self, owner: object) -> Session | None:
         """Return the session that ``owner`` must use now, or ``None`` if its own is right."""

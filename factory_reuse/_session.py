@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import warnings
 from typing import Any, Iterator
@@ -10,6 +11,7 @@ from typing import Any, Iterator
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.util import await_only
 from typing_extensions import final
 
 from .errors import SessionError
@@ -32,26 +34,17 @@ def real_session(source: Any, *, factory: str, model: str = "no model") -> Sessi
     >>> real_session(lambda: session, factory="CategoryFactory") is session
     True
     """
-    found: Any = source
-    for _ in range(4):  # a callable may return a scoped session, a proxy a callable
-        if _is_async(found):
-            raise SessionError(
-                f"{factory} ({model}) has an {type(found).__name__}, which cannot be queried "
-                "without await. Give it a Session, or call the factory inside "
-                "AsyncSession.run_sync() with use_session(session).",
-                factory=factory,
-                model=model,
-            )
-        if isinstance(found, scoped_session):
-            found = found.registry()
-        elif hasattr(found, "_get_current_object"):  # werkzeug's LocalProxy
-            found = found._get_current_object()
-        elif isinstance(found, Session):
-            return found
-        elif callable(found):
-            found = found()
-        else:
-            break
+    found = _resolved(source)
+    if isinstance(found, Session):
+        return found
+    if is_async(found):
+        raise SessionError(
+            f"{factory} ({model}) has an {type(found).__name__}, which cannot be queried "
+            "without await. Pass it to factory_reuse.aio: await aio.create(session, ...). If the "
+            "factory runs as a SubFactory, let the one above it reuse, too.",
+            factory=factory,
+            model=model,
+        )
     if source is None:
         raise SessionError(
             f"{factory} ({model}) has no session to look in. {_REMEDY}",
@@ -67,7 +60,39 @@ def real_session(source: Any, *, factory: str, model: str = "no model") -> Sessi
     )
 
 
-def _is_async(source: Any) -> bool:
+def real_async_session(source: Any, *, factory: str) -> Any:
+    """Return the ``AsyncSession`` behind a session, scope, proxy or callable.
+
+    Raises:
+        SessionError: there is none; the message says what to write.
+    """
+    found = _resolved(source)
+    if is_async(found):
+        return found() if callable(found) else found  # a scope of them is called
+    raise SessionError(
+        f"{factory} is awaited, and has {source!r} as its session, which is no AsyncSession. Set "
+        "Meta.sqlalchemy_session to one, or call it through factory_reuse.aio.",
+        factory=factory,
+        values={"session": source},
+    )
+
+
+def _resolved(source: Any) -> Any:
+    """Return the session that a scope, a proxy or a callable stands for, if it does."""
+    found: Any = source
+    for _ in range(4):  # a callable may return a scoped session, a proxy a callable
+        if isinstance(found, scoped_session):
+            found = found.registry()
+        elif hasattr(found, "_get_current_object"):  # werkzeug's LocalProxy
+            found = found._get_current_object()
+        elif is_async(found) or isinstance(found, Session) or not callable(found):
+            break
+        else:
+            found = found()
+    return found
+
+
+def is_async(source: Any) -> bool:
     """Whether it is an ``AsyncSession`` or a scope of them.
 
     If so, the extension has been imported. Here it would cost more than all of this package.
@@ -108,6 +133,38 @@ def flush_unfinished(session: Session) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Object of type .* not in session", SAWarning)
         session.flush()
+
+
+def awaited(value: Any) -> Any:
+    """Return the value, or what it gives when it is awaited; the call runs in a greenlet then.
+
+    Factories of an asynchronous base make their objects in a coroutine or a task.
+
+    Raises:
+        SessionError: the call runs in none, so that nothing can be awaited.
+    """
+    if not inspect.isawaitable(value):
+        return value
+    if not in_greenlet():
+        if inspect.iscoroutine(value):
+            value.close()
+        raise SessionError(
+            "A factory whose create() is awaited was called where nothing can be. Await it, or "
+            "call it through factory_reuse.aio."
+        )
+    return await_only(value)
+
+
+def in_greenlet() -> bool:
+    """Whether the code runs in what ``AsyncSession.run_sync`` and the like spawn."""
+    greenlet = sys.modules.get("greenlet")
+    return greenlet is not None and greenlet.getcurrent().parent is not None
+
+
+def async_session_of(session: Session) -> Any:
+    """Return the ``AsyncSession`` in front of a session, or ``None``."""
+    extension = sys.modules.get("sqlalchemy.ext.asyncio")
+    return None if extension is None else extension.async_session(session)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from factory.base import BaseFactory
 from . import _scope
 from ._builders import FindBuilder
 from ._options import options_of
+from ._session import awaited
 from ._values import NoParent
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ def get_or_create(factory: type[BaseFactory[T]], **kwargs: Any) -> tuple[T, bool
     """
     options_of(factory)
     with _scope.watch() as report:
-        obj = factory.create(**kwargs)
+        obj = awaited(factory.create(**kwargs))
     # A call's outcome comes after those of the calls inside it.
     last = report.outcomes[-1] if report.outcomes else None
     reused = (

@@ -20,6 +20,9 @@ REQUIRED_VARIABLE = "FACTORY_REUSE_TEST_ALL_BACKENDS"
 # A test that would wait for a lock forever fails instead.
 LOCK_SECONDS = 10
 
+# What a session has closed is closed, so a test cannot leak into the next.
+UNPOOLED: Dict[str, Any] = {"poolclass": NullPool}
+
 
 def unavailable(reason: str) -> NoReturn:
     """Skip the test, unless every backend was asked for: then fail it."""
@@ -107,7 +110,7 @@ def mariadb_database(admin: Engine) -> Iterator[Engine]:
     name = _unique_name()
     _execute(admin, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     try:
-        with _engine(admin.url.set(database=name), connect_args=_MARIADB_PATIENCE) as engine:
+        with _engine(admin.url.set(database=name), connect_args=MARIADB_PATIENCE) as engine:
             yield engine
     finally:
         _execute(admin, f"DROP DATABASE {name}")
@@ -119,8 +122,8 @@ def admin_engine(server: ContextManager[str]) -> Iterator[Engine]:
     with server as url:
         options = {
             "postgresql": {"options": f"-clock_timeout={LOCK_SECONDS}s"},
-            "mysql": _MARIADB_PATIENCE,
-            "mariadb": _MARIADB_PATIENCE,
+            "mysql": MARIADB_PATIENCE,
+            "mariadb": MARIADB_PATIENCE,
         }[make_url(url).get_backend_name()]
         engine = create_engine(url, future=True, isolation_level="AUTOCOMMIT", connect_args=options)
         try:
@@ -129,15 +132,14 @@ def admin_engine(server: ContextManager[str]) -> Iterator[Engine]:
             engine.dispose()
 
 
-_MARIADB_PATIENCE: Dict[str, Any] = {
+MARIADB_PATIENCE: Dict[str, Any] = {
     "init_command": f"SET lock_wait_timeout={LOCK_SECONDS}, innodb_lock_wait_timeout={LOCK_SECONDS}"
 }
 
 
 @contextlib.contextmanager
 def _engine(url: Any, **options: Any) -> Iterator[Engine]:
-    # No pool: what a session has closed is closed, so a test cannot leak into the next.
-    engine = create_engine(url, future=True, poolclass=NullPool, **options)
+    engine = create_engine(url, future=True, **UNPOOLED, **options)
     try:
         yield engine
     finally:

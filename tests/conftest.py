@@ -110,8 +110,8 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" not in metafunc.fixturenames:
-        return
+    if "backend" not in metafunc.fixturenames or "driver" in metafunc.fixturenames:
+        return  # an asynchronous driver has its backend; see tests/drivers.py
     marker = metafunc.definition.get_closest_marker("backends")
     names = marker.args if marker else BACKENDS
     if not names or not set(names).issubset(BACKENDS):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
 
 # `factory.Factory` is not re-exported, as strict type checkers see it.
 from factory.base import Factory
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from typing_extensions import assert_type
 
@@ -14,13 +16,17 @@ from factory_reuse import (
     MismatchError,
     ReuseError,
     ReuseMixin,
+    aio,
     create_many,
     find,
     get_or_create,
     no_reuse,
+    recycle,
     reuse_existing,
     use_session,
+    watch,
 )
+from factory_reuse.report import Report
 
 
 class Model:
@@ -146,6 +152,43 @@ def scopes(session: Session, scoped: scoped_session[Session]) -> str:
     with no_reuse():
         made = Bare.create()
     return made.name
+
+
+def recycling() -> None:
+    with recycle(Model(), Model()), watch() as report:
+        Bare.create()
+    assert_type(report, Report)
+    assert_type(report.by_factory, Dict[str, Report])
+    assert_type(report.seconds, float)
+    for outcome in report.outcomes:
+        assert_type(outcome.factory, str)
+        assert_type(outcome.statements, int)
+
+
+# Awaited.
+
+
+async def awaited(session: AsyncSession, scoped: async_scoped_session[AsyncSession]) -> None:
+    assert_type(await aio.create(session, Bare, name="Books"), Model)
+    assert_type(await aio.create(scoped, Child), Model)
+    assert_type(await aio.create_batch(session, Mixed, 3), List[Model])
+    assert_type(await aio.get_or_create(session, Called), Tuple[Model, bool])
+    assert_type(await asyncio.gather(aio.create(session, Bare)), Tuple[Model])
+    task = asyncio.create_task(aio.create(session, Bare, name="Books"))
+    assert_type(await asyncio.wait_for(task, 1), Model)
+    both = await asyncio.gather(aio.find(session, Bare), aio.find(session, WithOptions))
+    assert_type(both, Tuple[Optional[Model], Optional[Model]])
+    maybe = await aio.find(session, WithOptions)
+    if maybe is not None:
+        assert_type(maybe, Model)
+    async for made in aio.create_many(session, Bare, [{"name": "Books"}], chunk_size=10):
+        assert_type(made, Model)
+
+
+def not_awaited(session: Session, awaitable: AsyncSession) -> None:
+    aio.create(session, Bare)  # type: ignore[arg-type, unused-coroutine] # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
+    aio.create(awaitable, Model)  # type: ignore[arg-type, unused-coroutine] # pyright: ignore[reportArgumentType, reportUnusedCoroutine]
+    aio.create_many(awaitable, Bare, [], 10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 # Errors carry their data.
