@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Column, Integer, String, delete, insert, select, update
 from sqlalchemy.engine import Engine
-from sqlalchemy.orm import Session, declarative_base
+from sqlalchemy.orm import Session, declarative_base, relationship
 
 from factory_reuse import (
     MismatchError,
@@ -29,6 +29,7 @@ from factory_reuse import (
     find,
     get_or_create,
     no_reuse,
+    recycle,
     reuse_existing,
     use_session,
 )
@@ -47,6 +48,15 @@ class Item(Base):
     rank = Column(Integer)
 
 
+class Line(Base):
+    __tablename__ = "line"
+
+    id = Column(Integer, primary_key=True)
+    # No foreign key, so that items may be deleted as before.
+    item_id = Column(Integer)
+    item = relationship(Item, primaryjoin="foreign(Line.item_id) == Item.id")
+
+
 def item_factory(persistence: Optional[str], on_mismatch: str) -> Any:
     @reuse_existing(on_mismatch=on_mismatch)
     class ItemFactory(SQLAlchemyModelFactory):
@@ -59,6 +69,18 @@ def item_factory(persistence: Optional[str], on_mismatch: str) -> Any:
         rank = 1
 
     return ItemFactory
+
+
+def line_factory(items: Any) -> Any:
+    @reuse_existing(on=())
+    class LineFactory(SQLAlchemyModelFactory):
+        class Meta:
+            model = Line
+            sqlalchemy_session_persistence = items._meta.sqlalchemy_session_persistence
+
+        item = factory.SubFactory(items)
+
+    return LineFactory
 
 
 @dataclass(frozen=True)
@@ -124,6 +146,8 @@ class Operations(RuleBasedStateMachine):
         self.other = self._session()
         self.factory = item_factory(self.way.persistence, self.way.on_mismatch)
         self.factory._meta.sqlalchemy_session = self.session
+        self.lines = line_factory(self.factory)
+        self.lines._meta.sqlalchemy_session = self.session
         self.rows: Rows = {}
         self.committed: Rows = {}
         self.savepoints: List[Any] = []
@@ -195,6 +219,19 @@ class Operations(RuleBasedStateMachine):
         self.touched.add(name)
         if policy != "raise":
             self._note(name, obj, rank=rank if policy == "update" else row.rank)
+
+    @rule(name=NAMES, passed=NAMES)
+    def recycle(self, name: str, passed: str) -> None:
+        obj = self.factory(name=name)
+        self._note(name, obj)
+        with recycle(obj):
+            given, asked = self.lines(), self.lines(item__name=passed)
+        assert given.item is obj
+        assert (asked.item is obj) == (passed == name)
+        self._note(passed, asked.item)
+        self.session.flush()
+        self.session.expunge(given)
+        self.session.expunge(asked)
 
     @rule(name=NAMES)
     def insert_always(self, name: str) -> None:
