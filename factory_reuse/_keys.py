@@ -7,7 +7,13 @@ from typing import Any, Iterable, Iterator, Sequence, Tuple
 from sqlalchemy import Column, UniqueConstraint, and_, bindparam
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import MANYTOONE
-from sqlalchemy.sql.elements import BindParameter, ColumnElement, TextClause, UnaryExpression
+from sqlalchemy.sql.elements import (
+    BindParameter,
+    ColumnClause,
+    ColumnElement,
+    TextClause,
+    UnaryExpression,
+)
 from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import final
@@ -204,14 +210,14 @@ def considered(mapper: Mapper[Any], dialect: str) -> str:
 def _table_keys(mapper: Mapper[Any], table: Any, dialect: str) -> Iterator[Key]:
     seen = set()
     for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
+        if isinstance(constraint, UniqueConstraint) and _is_made(constraint, dialect):
             equal_nulls = _nulls_not_distinct(constraint, dialect)
             parts = _parts(mapper, table, constraint.columns, dialect, equal_nulls=equal_nulls)
             if parts is not None and (frozenset(constraint.columns), equal_nulls) not in seen:
                 seen.add((frozenset(constraint.columns), equal_nulls))
                 yield Key(mapper, parts, unique=True, constraint=_text(constraint.name))
     for index in table.indexes:
-        if not index.unique:
+        if not index.unique or not _is_made(index, dialect):
             continue
         equal_nulls = _nulls_not_distinct(index, dialect)
         parts = _parts(mapper, table, index.expressions, dialect, equal_nulls=equal_nulls)
@@ -243,10 +249,11 @@ def _parts(
                 return None
             parts.append(ColumnPart(column, dialect, nullable=equal_nulls))
             continue
-        if isinstance(expression, TextClause):
-            expression = TextExpression.of_value(expression.text, table)
+        written = _text_of(expression)
+        if written is not None:
+            expression = TextExpression.of_value(written, table)
         if isinstance(expression, ColumnElement):
-            expression = _as_in_ddl(expression)
+            expression = _as_in_ddl(expression, table)
             columns = columns_in(expression, lambda column: mapped_column(mapper, column))
             if not columns:
                 return None
@@ -356,18 +363,33 @@ def _wider_names(mapper: Mapper[Any], columns: Sequence[MappedColumn]) -> frozen
     return frozenset(wider)
 
 
-def _as_in_ddl(expression: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return an index's expression with its values written out, as CREATE INDEX has them.
+def _as_in_ddl(expression: ColumnElement[Any], table: Any) -> ColumnElement[Any]:
+    """Return an index's expression as CREATE INDEX has it: its values, and the table's columns.
 
     A bound value has the type that its column had when the index was declared, and that may not
-    have been its own yet: PostgreSQL knows no ``enum = varchar``.
+    have been its own yet: PostgreSQL knows no ``enum = varchar``. A name alone, ``column("name")``,
+    is the table's column to the database.
     """
 
     def write_out(element: Any, **_: Any) -> Any:
-        return element.render_literal_execute() if isinstance(element, BindParameter) else None
+        if isinstance(element, BindParameter):
+            return element.render_literal_execute()
+        written = _text_of(element)
+        if written is not None:
+            return TextExpression(written, table)
+        if isinstance(element, ColumnClause) and element.table is None:
+            return table.columns.get(element.name)
+        return None
 
     result: ColumnElement[Any] = replacement_traverse(expression, {}, write_out)
     return result
+
+
+def _text_of(element: Any) -> str | None:
+    """Return the SQL that ``text()`` or ``literal_column()`` was given; of others, ``None``."""
+    if isinstance(element, ColumnClause):
+        return str(element.name) if element.is_literal else None
+    return str(element.text) if isinstance(element, TextClause) else None
 
 
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
@@ -375,15 +397,21 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
     where: Any = options.get("where")
     if hasattr(where, "__clause_element__"):
         where = where.__clause_element__()
-    if isinstance(where, TextClause):
-        return TextExpression(where.text, table)
-    if isinstance(where, str):
-        return TextExpression(where, table)
-    return None if where is None else _as_in_ddl(where)
+    written = where if isinstance(where, str) else _text_of(where)
+    if written is not None:
+        return TextExpression(written, table)
+    return None if where is None else _as_in_ddl(where, table)
 
 
 #: Backends with partial indexes; elsewhere SQLAlchemy makes the same index without the predicate.
 _PARTIAL = ("postgresql", "sqlite")
+
+
+def _is_made(constraint: Any, dialect: str) -> bool:
+    """Whether this database has it, by ``ddl_if(dialect=...)``; SQLAlchemy 1.4 knows no such."""
+    condition = getattr(constraint, "_ddl_if", None)
+    only: Any = None if condition is None else condition.dialect
+    return only is None or dialect in ((only,) if isinstance(only, str) else only)
 
 
 def _nulls_not_distinct(constraint: Any, dialect: str) -> bool:

@@ -86,7 +86,7 @@ def settle(
 
     Args:
         contradictions: differing values of other keys: an error unless they may be assigned.
-        others: all other differing values.
+        others: all other differing values. What is not known to differ says nothing.
         update: assigns the passed values to the row.
 
     Raises:
@@ -95,13 +95,15 @@ def settle(
     if policy == "update":
         if contradictions or others:
             update([*contradictions, *others])
-    elif contradictions:
+        return
+    if contradictions:
         raise _error(obj, contradictions, factory, key, _KEY_REMEDY)
-    elif others and policy == "raise":
-        raise _error(obj, others, factory, key, _REMEDY.format("'keep' or 'update'"))
-    elif others and policy == "warn":
+    told = [difference for difference in others if difference.found is not _UNKNOWN]
+    if told and policy == "raise":
+        raise _error(obj, told, factory, key, _REMEDY.format("'keep' or 'update'"))
+    if told and policy == "warn":
         remedy = _REMEDY.format("'keep', 'update' or 'raise'")
-        _warn(f"{_describe(obj, others, factory, key)} {remedy}")
+        _warn(f"{_describe(obj, told, factory, key)} {remedy}")
 
 
 _REMEDY: Final = (
@@ -149,11 +151,20 @@ def _contradiction(obj: Any, path: tuple[str, ...], value: Any, dialect: Dialect
 
 
 def _after_insert(obj: Any, column: MappedColumn, value: Any) -> Any:
-    """Return what a pending object's INSERT will make of its None, where that can be told."""
+    """Return what a pending object's INSERT will make of its None."""
     if value is not None or inspect(obj).key is not None:
         return value
     filled = column.filled(None)
-    return None if filled is MISSING else filled
+    return _UNKNOWN if filled is MISSING else filled
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "<unknown before it is flushed>"
+
+
+#: What a pending object's column has that the server, or a function, is going to fill.
+_UNKNOWN: Final = _Unknown()
 
 
 def _other_relative(obj: Any, relationship: Any, value: Any) -> Any:

@@ -125,7 +125,7 @@ class Field(NamedTuple):
     """A column and the attribute that maps it.
 
     Attributes:
-        default: `"python"`, `"server"` or none; the first value of the kind.
+        default: `"python"`, `"callable"`, `"server"` or none; the first value of the kind.
         of_subclass: whether it belongs to the class below the base, where there is one.
     """
 
@@ -146,12 +146,14 @@ class Unique(NamedTuple):
         elements: column names, each with the function that the index is over, if any.
         where: the predicate of a partial index: a column's name, and what is asked of it.
         equal_nulls: whether it says NULLS NOT DISTINCT.
+        deferred: whether the database asks for it when the transaction ends.
     """
 
     how: str
     elements: Tuple[Tuple[str, str], ...]
     where: Optional[Tuple[str, str]] = None
     equal_nulls: bool = False
+    deferred: bool = False
 
     @property
     def columns(self) -> List[str]:
@@ -216,7 +218,7 @@ def descriptions(draw: Any, backend: str) -> Description:
     # SQLite rounds what it gives back, and not what it compares.
     possible = [kind for kind in KINDS if kind != "rounded" or backend == "postgresql"]
     possible += ["string", "integer"] * 3  # indexes over expressions are over these
-    nulls_not_distinct = backend == "postgresql" and VERSION >= (2, 0)
+    server = backend == "postgresql"
     inheritance = draw(st.sampled_from(["", "", "", "joined", "single"]))
     parent = draw(st.sampled_from(["", "", "column", "relationship", "subfactory"]))
     composite = parent in ("column", "relationship") and draw(st.booleans())
@@ -242,7 +244,7 @@ def descriptions(draw: Any, backend: str) -> Description:
         columns = ["parent_id", "parent_part"] if composite else ["parent_id"]
         fields += [Field(name, name, "parent", nullable, "", False, under) for name in columns]
     of = draw(st.sampled_from(["Thing", "Sub", "Sub"])) if inheritance else "Thing"
-    keys = draw(st.lists(_keys(fields, inheritance, nulls_not_distinct), min_size=1, max_size=3))
+    keys = draw(st.lists(_keys(fields, inheritance, server), min_size=1, max_size=3))
     description = Description(
         tuple(fields), tuple(keys), primary, parent, composite, inheritance, of, {}
     )
@@ -282,7 +284,8 @@ def values(draw: Any, description: Description, of: str, call: bool = False) -> 
     if of_parent:
         nobody = (None,) if of_parent[0].nullable else ()
         drawn["parent"] = draw(st.sampled_from((0, 1, *nobody)))
-        if call and description.parent == "subfactory" and draw(st.integers(0, 2)) == 2:
+        makes_parents = description.parent != "column" and not description.composite
+        if call and makes_parents and draw(st.integers(0, 2)) == 2:
             drawn["parent"] = "a new one"
     return drawn
 
@@ -303,7 +306,13 @@ def _field(
 ) -> Field:
     if primary:
         return Field(column, name, kind, False)
-    defaults = ["", "", "python", *(["server"] if KINDS[kind].server is not None else [])]
+    defaults = [
+        "",
+        "",
+        "python",
+        "callable",
+        *(["server"] if KINDS[kind].server is not None else []),
+    ]
     nullable = draw(st.booleans())
     if below and inheritance == "single":  # a sibling has the column, but nothing to put there
         defaults, nullable = [""], True
@@ -312,7 +321,7 @@ def _field(
 
 
 @st.composite
-def _keys(draw: Any, fields: List[Field], inheritance: str, nulls_not_distinct: bool) -> Unique:
+def _keys(draw: Any, fields: List[Field], inheritance: str, server: bool) -> Unique:
     among = list(fields)
     if inheritance == "joined":  # a key has columns of one table
         side = draw(st.sampled_from(fields)).of_subclass
@@ -322,9 +331,10 @@ def _keys(draw: Any, fields: List[Field], inheritance: str, nulls_not_distinct: 
     chosen = draw(_some(columns, 3))
     kinds = {field.column: field.kind for field in fields}
     how = draw(st.sampled_from(["constraint", "index", "index"]))
-    equal_nulls = nulls_not_distinct and draw(st.integers(0, 2)) == 2
+    equal_nulls = server and VERSION >= (2, 0) and draw(st.integers(0, 2)) == 2
     if how == "constraint":
-        return Unique(how, tuple((name, "") for name in chosen), None, equal_nulls)
+        deferred = server and draw(st.integers(0, 2)) == 2
+        return Unique(how, tuple((name, "") for name in chosen), None, equal_nulls, deferred)
     elements = tuple((name, draw(st.sampled_from(_functions(kinds.get(name))))) for name in chosen)
     where = None
     if draw(st.booleans()):
@@ -444,6 +454,8 @@ def _column(field: Field, description: Description) -> Any:
         options = {"primary_key": True, "autoincrement": False}
     if field.default == "python":
         options["default"] = kind.values[0]
+    elif field.default == "callable":
+        options["default"] = lambda: kind.values[0]
     elif field.default == "server":
         options["server_default"] = kind.server
     return Column(field.column, kind.type(), **options)
@@ -452,6 +464,7 @@ def _column(field: Field, description: Description) -> Any:
 def _add_key(table: Any, key: Unique, name: str, description: Description) -> None:
     options: Values = {"postgresql_nulls_not_distinct": True} if key.equal_nulls else {}
     if key.how == "constraint":
+        options["initially"] = "DEFERRED" if key.deferred else None
         constraint = UniqueConstraint(*(table.c[each] for each in key.columns), **options)
         table.append_constraint(constraint)
         return

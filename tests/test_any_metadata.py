@@ -9,7 +9,7 @@ import pytest
 from factory.alchemy import SQLAlchemyModelFactory
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from sqlalchemy import and_, func, inspect, literal_column, not_, select, true
+from sqlalchemy import and_, func, inspect, literal_column, not_, select, text, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -93,6 +93,10 @@ def in_transaction(engine: Any, autoflush: bool) -> Any:
         session.rollback()
 
 
+#: Defaults whose value nobody knows before the INSERT.
+UNKNOWN = ("server", "callable")
+
+
 class Verdict(NamedTuple):
     """What the database says of a row that is new.
 
@@ -155,12 +159,18 @@ class Check:
         self.session.add(obj)
         try:
             self.session.flush()
+            self._check_deferred()
         except IntegrityError:
             nested.rollback()
             return False
         nested.commit()
         self.rows.append(inspect(obj).identity)
         return True
+
+    def _check_deferred(self) -> None:
+        if any(key.deferred for key in self.description.keys):
+            self.session.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+            self.session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
 
     def _verdict(self, call: Values) -> Verdict:
         values = {**self.description.declared, **call}
@@ -309,7 +319,13 @@ class Check:
             assert number in verdict.refusing
             # A parent is compared as a whole, also where a key has but a part of its own key.
             among = self._key_columns().union(self._foreign())
-            differing = self._differing(call, verdict, number, among)
+            differing = self._differing(call, verdict, number, among) or [
+                field  # pending, so that the value is not known
+                for field in self.columns.values()
+                if field.default in UNKNOWN
+                and self.values[number].get(field.attribute) is None
+                and self.case.state == "pending"
+            ]
             assert differing or not isinstance(outcome.instance, self.model)
         elif outcome is None or isinstance(outcome, IntegrityError):
             assert not verdict.refusing or self._is_unforeseen(call, verdict)
@@ -336,13 +352,13 @@ class Check:
     def _differing(self, call: Values, verdict: Verdict, number: int, among: Any) -> Any:
         """Return the passed columns, of those given, in which the new row is not the row.
 
-        What the server makes of a passed None only the server knows.
+        What a default makes of a passed None may be known to the default alone.
         """
         row = verdict.refusing[number]
         told = {
             name: value
             for name, value in call.items()
-            if value is not None or name == "parent" or self.columns[name].default != "server"
+            if value is not None or name == "parent" or self.columns[name].default not in UNKNOWN
         }
         return {
             column
@@ -361,22 +377,27 @@ class Check:
     def _is_unforeseen(self, call: Values, verdict: Verdict) -> bool:
         """Whether no lookup could know the key that the database refuses the new row by.
 
-        The server fills it: docs/usage.md, "cannot be known before the INSERT". It has a column
-        of a subclass in the same table, which the class does not map. The call gives none of it,
-        so that it is the key of no call. Or its predicate reads the foreign key of a parent that
-        is yet to be made.
+        The server or a function fills it: docs/usage.md, "cannot be known before the INSERT". It
+        has a column of a subclass in the same table, which the class does not map. The call gives
+        none of it, so that it is the key of no call. Or its predicate reads the foreign key of a
+        parent that is yet to be made.
         """
         unflushed = [{**self.description.declared, **call}]
         given = self._columns_of(unflushed[0]).union(
-            ["kind"], (f.column for f in self.columns.values() if f.default == "python")
+            ["kind"],
+            (f.column for f in self.columns.values() if f.default == "python"),
         )
         if self.case.state == "pending" or not self.case.persistence:
             unflushed += [self.values[number] for number in verdict.refusing]
+        # What a key makes of a server's default in an expression, the lookup can ask the server.
         filled = {
-            field.column
-            for field in self.columns.values()
-            for values in unflushed
-            if field.default == "server" and values.get(field.attribute) is None
+            how: {
+                field.column
+                for field in self.columns.values()
+                for values in unflushed
+                if field.default == how and values.get(field.attribute) is None
+            }
+            for how in UNKNOWN
         }
         to_be_made = {
             field.column
@@ -386,7 +407,8 @@ class Check:
         shared = self.description.inheritance == "single"
         keys = self.description.keys_of("Sub") if shared else self.keys
         return any(
-            filled.intersection(key.plain_columns)
+            filled["server"].intersection(key.plain_columns)
+            or filled["callable"].intersection(key.read)
             or to_be_made.intersection(key.read)
             or key not in self.keys
             or not given.intersection(key.columns)

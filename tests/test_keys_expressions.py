@@ -3,7 +3,19 @@
 import factory
 import pytest
 from keyed import BaseFactory, assert_reused, current, persisting, rows
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, desc, func, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    column,
+    desc,
+    func,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import declarative_base, relationship
 
 from factory_reuse import MismatchError, UniqueKeyError, find, reuse_existing
@@ -68,6 +80,32 @@ Index(
     postgresql_where=Room.open,
 )
 Index("ux_room_number", Room.floor, desc(Room.number), unique=True)
+
+
+def _indexed(table, *elements, **where):
+    body = {
+        "__tablename__": table,
+        "__table_args__": (Index(f"ux_{table}", *elements, unique=True, **where),),
+        "id": Column(Integer, primary_key=True),
+        "name": Column(String(20)),
+        "shelf": Column(Integer),
+    }
+    return type(table.title(), (Base,), body)
+
+
+INDEXED = {
+    "text": _indexed("of_text", func.lower(text("name")), "shelf"),
+    "literal": _indexed("of_literal", func.lower(literal_column("name")), "shelf"),
+    "name": _indexed("of_name", func.lower(column("name")), "shelf"),
+    "whole": _indexed("whole", literal_column("lower(name)"), "shelf"),
+    "descending": _indexed("descending", func.lower(column("name")).desc(), "shelf"),
+    "predicate": _indexed(
+        "predicate",
+        func.lower(text("name")),
+        sqlite_where=column("shelf") == 1,
+        postgresql_where=literal_column("shelf") == 1,
+    ),
+}
 
 
 class Spelled(Base):
@@ -276,6 +314,25 @@ def test_text(persistence):
     assert_reused(made, spelled, name="ANN")
     assert spelled(name="Bob") is not made
     assert rows(Spelled) == 2
+
+
+@pytest.mark.parametrize("spelling", INDEXED)
+def test_spellings(spelling, persistence):
+    """Text, and names that name no table, are the table's columns, as the database takes them."""
+
+    class IndexedFactory(BaseFactory):
+        class Meta:
+            model = INDEXED[spelling]
+
+        name = "Ann"
+        shelf = 1
+
+    indexed = persisting(reuse_existing(IndexedFactory), persistence)
+    made = indexed()
+    assert_reused(made, indexed)
+    assert_reused(made, indexed, name="ANN")
+    assert indexed(shelf=2) is not made
+    assert rows(INDEXED[spelling]) == 2
 
 
 def test_text_with_an_order_is_no_key():

@@ -28,6 +28,11 @@ def persistence(request):
     return request.param
 
 
+class AbstractFactory(BaseFactory):
+    class Meta:
+        abstract = True
+
+
 class Account(Base):
     __tablename__ = "account"
 
@@ -291,3 +296,32 @@ def test_nulls_distinct_by_default(persistence):
     accounts = persisting(AccountFactory, persistence)
     assert accounts(email=None) is not accounts(email=None)
     assert rows(Account) == 2
+
+
+@pytest.mark.skipif(VERSION < (2, 0), reason="SQLAlchemy 1.4 has no ddl_if() of constraints")
+@pytest.mark.parametrize("only", ["sqlite", ("postgresql", "mysql")])
+def test_ddl_if(only, session):
+    """What `ddl_if` keeps from being made on this database is no key here."""
+    base = declarative_base()
+
+    class Tag(base):
+        __tablename__ = "tag"
+        __table_args__ = (
+            UniqueConstraint("name").ddl_if(dialect=only),
+            Index("ux_label", "label", unique=True).ddl_if(dialect=only),
+        )
+
+        id = Column(Integer, primary_key=True)
+        name = Column(String(20))
+        label = Column(String(20))
+
+    class TagFactory(reuse_existing(AbstractFactory)):
+        class Meta:
+            model = Tag
+            sqlalchemy_session_persistence = "flush"
+
+    base.metadata.create_all(session.connection())
+    made = (session.get_bind().dialect.name == "sqlite") == (only == "sqlite")
+    first = TagFactory(name="a", label="b")
+    assert (TagFactory(name="a") is first) == made
+    assert (TagFactory(label="b") is first) == made

@@ -373,6 +373,8 @@ class Coupon(Base):
     name = Column(String(50), unique=True)
     code = Column(String(50), unique=True, default="x")
     color = Column(String(50), default="red")
+    number = Column(Integer, unique=True, default=lambda: 7)
+    label = Column(String(50), server_default="s")
 
 
 def test_default_of_a_pending_row(session):
@@ -394,3 +396,40 @@ def test_default_of_a_pending_row(session):
             declared(name="a", color="blue")
         with pytest.raises(MismatchError, match=r"code='y'.*has code='x'"):
             keyed(name="a", code="y")
+
+
+def test_unknown_default_of_a_pending_row(session):
+    """What only the INSERT gives a pending row is no difference; of a key, it is an error."""
+
+    class CouponFactory(ShopFactory):
+        class Meta:
+            model = Coupon
+            sqlalchemy_session_persistence = None
+
+    declared = with_policy(reuse_existing(CouponFactory, on="name"), "warn")
+    keyed = with_policy(reuse_existing(CouponFactory, on=[("name",), ("number",)]), "raise")
+    with current(session), session.no_autoflush:
+        made = declared(name="a")
+        assert declared(name="a", label="t", number=8) is made
+        with pytest.raises(MismatchError, match=r"number=7.*has number=<unknown before it is fl"):
+            keyed(name="a", number=7)
+        assert (made.label, made.number) == (None, None)
+        session.flush()
+        assert keyed(name="a", number=7) is made
+        with pytest.raises(MismatchError, match=r"label='t'.*has label='s'"):
+            keyed(name="a", label="t")
+
+
+def test_unknown_default_is_updated(session):
+    """Where rows are changed, a pending row takes the passed value."""
+
+    class CouponFactory(ShopFactory):
+        class Meta:
+            model = Coupon
+            sqlalchemy_session_persistence = None
+
+    declared = with_policy(reuse_existing(CouponFactory, on="name"), "update")
+    with current(session), session.no_autoflush:
+        made = declared(name="a")
+        assert declared(name="a", label="t", number=8) is made
+        assert (made.label, made.number) == ("t", 8)
