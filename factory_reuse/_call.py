@@ -40,15 +40,18 @@ class _NamedCall:
 
     @property
     def factory(self) -> str:
-        name: str = self._meta.factory.__name__
+        name: str = self._meta.name
         return name
 
     def has(self, name: str) -> bool:
         meta, source = self._meta, self._source(name)
         return (
             self._declaration(source) is not MISSING
-            and source not in meta.parameters
-            and source not in meta.exclude
+            # What the model is not given may still tell the row, where on= asks for it.
+            and (
+                (source not in meta.parameters and source not in meta.exclude)
+                or name in meta.policy.on_names
+            )
             and meta.rename.get(source, name) == name
         )
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Final, Generator, Generic, TypeVar
+import contextvars
+import functools
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Final, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Session
 from typing_extensions import final
 
 from . import _scope
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-    from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ async def run(
     Raises:
         asyncio.CancelledError: the awaiting task was cancelled; then the work has ended.
     """
+    _listen()
     cancellation = Cancellation()
 
     def in_session(sync_session: Session) -> T:
@@ -45,32 +47,62 @@ async def run(
         ):
             return work()
 
-    return await Cancellable(session.run_sync(in_session), cancellation)
+    return await cancellation.shield(session.run_sync(in_session))
 
 
 @final
 class Cancellation:
-    """Whether a call is to be cancelled, and where it is.
+    """Whether an awaited call is to be cancelled, and may be where it is.
 
     A driver that is told to stop gives up its statement, and with it what the database undoes for
-    that. Inside a SAVEPOINT that is the call's own work. Elsewhere it would be the caller's whole
-    transaction, so there the statement ends first.
-
-    Attributes:
-        asked: whether the call is to be cancelled.
-        delivered: whether the driver was told.
+    that. Inside a SAVEPOINT of the call that is the call's own work. Elsewhere it would be the
+    caller's whole transaction, so there the statement ends first, as do COMMIT and the like
+    anywhere. What waits for something else, for a connection say, is given up at once.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self._asked: asyncio.CancelledError | None = None
+        self._statement: str | None = None
+        self._delivered: str | None = None
         self._savepoints: list[bool] = []
-        self.delivered = False
 
-    def enter(self, connection: Connection) -> None:
-        """Note that a SAVEPOINT was set."""
-        self._savepoints.append(connection.dialect.driver in _RESUMABLE)
-        if self._savepoints[-1]:
-            _listen(connection.engine)
+    async def shield(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await the work, which is cancelled when it may be.
+
+        It runs in a task of its own: a timeout inside of it cancels that one, and not the caller.
+        """
+        context: list[contextvars.Context] = []
+        task = asyncio.ensure_future(_noting_context(work, context))
+        try:
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as cancelled:
+                    self._asked = self._asked or cancelled
+                    self._deliver(task)
+        finally:
+            task.cancel()  # whoever awaits was closed; else it is done
+        _adopt(context)
+        if self._asked is None:
+            return task.result()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._delivered is None:
+            raise error
+        # The very one that was caught, by which anyio knows its own.
+        raise self._asked from error
+
+    def _deliver(self, task: asyncio.Task[Any]) -> None:
+        if self._statement is None:
+            task.cancel()
+        elif (
+            self._delivered is None  # once: what follows undoes the work
+            and self._savepoints[-1:] == [True]
+            and not self._statement.startswith(_CONTROL)
+        ):
+            self._delivered = self._statement
+            task.cancel()
+
+    # What the call tells
 
     def check(self) -> None:
         """Raise, if the call is to be cancelled.
@@ -78,94 +110,105 @@ class Cancellation:
         Raises:
             asyncio.CancelledError: it is.
         """
-        if self.asked:
+        if self._asked is not None:
             raise asyncio.CancelledError
 
+    def enter(self, connection: Connection) -> None:
+        """Note that a SAVEPOINT was set."""
+        self._savepoints.append(connection.dialect.driver in _RESUMABLE)
+
     def leave(self) -> None:
-        """Note that the SAVEPOINT is about to be released or rolled back."""
+        """Note that the SAVEPOINT was released or rolled back."""
         self._savepoints.pop()
 
-    def deliver(self, waiting: asyncio.Future[Any]) -> None:
-        """Take a request to cancel the call, which waits for the future."""
-        self.asked = True
-        if self._savepoints and self._savepoints[-1] and not self.delivered:
-            self.delivered = True  # once: what follows undoes the work
-            waiting.cancel()
+    # What the database is doing
+
+    def begins(self, statement: str) -> None:
+        """Note that the statement is about to be sent.
+
+        Raises:
+            asyncio.CancelledError: the call is to be cancelled, and here can be.
+        """
+        statement = statement.lstrip().upper()
+        if self._asked is not None and self._savepoints and not statement.startswith(_CONTROL):
+            self._delivered = statement
+            self.check()
+        self._statement = statement
+
+    def ended(self) -> None:
+        """Note that it no longer is."""
+        self._statement = None
+
+    @property
+    def is_undoing(self) -> bool:
+        """Whether a driver was told to give up its statement, which the call now undoes."""
+        return self._delivered is not None
 
 
-@final
-class Cancellable(Generic[T]):
-    """Awaits a coroutine in the same task, and passes a cancellation on as it may be.
-
-    Raises:
-        asyncio.CancelledError: the awaiting task was cancelled; then the coroutine has ended.
-    """
-
-    def __init__(self, coroutine: Coroutine[Any, Any, T], cancellation: Cancellation) -> None:
-        self._coroutine = coroutine
-        self._cancellation = cancellation
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        error: BaseException | None = None
-        while True:
-            try:
-                send, throw = self._coroutine.send, self._coroutine.throw
-                waiting = send(None) if error is None else throw(error)
-            except StopIteration as end:
-                self._cancellation.check()
-                result: T = end.value
-                return result
-            error = None
-            try:
-                yield from self._wait(waiting)
-            except BaseException as raised:  # whoever awaits is closed
-                error = raised
-
-    def _wait(self, waiting: asyncio.Future[Any] | None) -> Generator[Any, Any, None]:
-        """Wait until the future is done, whose result its own coroutine is going to ask for."""
-        if waiting is None:  # asyncio.sleep(0)
-            try:
-                yield None
-            except asyncio.CancelledError:
-                self._cancellation.asked = True
-            return
-        # What awaits a future yields it so marked, for a task to wait for. Here an event does,
-        # and hears of it after the driver, which may have to tell the server.
-        waiting._asyncio_future_blocking = False
-        ended = asyncio.Event()
-        waiting.add_done_callback(lambda _: ended.set())
-        while not ended.is_set():
-            try:
-                yield from ended.wait().__await__()
-            except asyncio.CancelledError:
-                self._cancellation.deliver(waiting)
-
+#: Statements that decide what becomes of others.
+_CONTROL: Final = ("SAVEPOINT", "RELEASE", "ROLLBACK", "COMMIT")
 
 #: Drivers whose connection goes on after a cancelled statement: asyncpg and psycopg ask the server
 #: to give it up, and wait; aiosqlite lets it end before the next one.
 _RESUMABLE: Final = ("asyncpg", "psycopg", "aiosqlite")
 
 
-#: Engines that have our listener.
-_heard: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
+async def _noting_context(work: Coroutine[Any, Any, T], context: list[contextvars.Context]) -> T:
+    try:
+        return await work
+    finally:
+        context.append(contextvars.copy_context())
 
 
-def _listen(engine: Engine) -> None:
-    if engine not in _heard:
-        _heard.add(engine)
-        event.listen(engine, "handle_error", _on_error)
+def _adopt(contexts: list[contextvars.Context]) -> None:
+    """Take over the variables that a declaration has set, as if it had run here."""
+    for context in contexts:
+        for variable, value in context.items():
+            if variable.get(_adopt) is not value:
+                variable.set(value)
+
+
+@functools.lru_cache(maxsize=None)
+def _listen() -> None:
+    """Hear of the statements of all engines: which ones a session has is known too late."""
+    event.listen(Session, "after_transaction_end", _on_transaction_end)
+    event.listen(Engine, "before_cursor_execute", _on_statement)
+    event.listen(Engine, "after_cursor_execute", _on_end)
+    event.listen(Engine, "commit", _on_commit)
+    event.listen(Engine, "rollback", _on_rollback)
+    event.listen(Engine, "handle_error", _on_error)
+
+
+def _on_statement(connection: Connection, cursor: Any, statement: str, *args: Any) -> None:
+    cancellation = _scope.current().cancellation
+    if cancellation is not None:
+        cancellation.begins(statement)
+
+
+def _on_end(connection: Any, *args: Any) -> None:
+    cancellation = _scope.current().cancellation
+    if cancellation is not None:
+        cancellation.ended()
+
+
+def _on_transaction_end(session: Session, transaction: Any) -> None:
+    _on_end(None)  # of COMMIT and ROLLBACK, which no other event tells
+
+
+def _on_commit(connection: Connection) -> None:
+    _on_statement(connection, None, "COMMIT")
+
+
+def _on_rollback(connection: Connection) -> None:
+    _on_statement(connection, None, "ROLLBACK")
 
 
 def _on_error(context: Any) -> None:
-    """Keep the connection, which SQLAlchemy would give up after any exception that is no error.
-
-    Not that of a COMMIT, of which nobody knows whether it was done.
-    """
+    """Keep the connection, which SQLAlchemy would give up after any exception that is no error."""
     cancellation = _scope.current().cancellation
-    if (
-        cancellation is not None
-        and cancellation.delivered
-        and isinstance(context.original_exception, asyncio.CancelledError)
-        and context.statement is not None
-    ):
+    if cancellation is None:
+        return
+    cancellation.ended()
+    cancelled = isinstance(context.original_exception, asyncio.CancelledError)
+    if cancelled and cancellation.is_undoing and context.statement is not None:
         context.is_disconnect = False

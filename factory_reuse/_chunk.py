@@ -300,7 +300,11 @@ class Chunk:
         if done:
             self._has_inserted = True
             if inner is not outer:
-                inner.release()
+                try:
+                    inner.release()
+                except BaseException as error:
+                    inner.roll_back(error)
+                    raise
             return True
         detach(row.call.obj for row in rows if row.call.obj is not MISSING)
         for row in rows:

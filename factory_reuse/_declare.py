@@ -24,6 +24,9 @@ F = TypeVar("F", bound="Type[BaseFactory[Any]]")
 
 Key = Union[str, Sequence[str], Sequence[Sequence[str]], None]
 
+#: The callable is named so that checkers know the parameter of a lambda.
+Where = Union[Callable[[Any], Any], object]
+
 #: No factory yet: ``@reuse_existing(...)`` gets it in a second call.
 _LATER: Final = object()
 
@@ -33,7 +36,7 @@ def reuse_existing(
     factory: F,
     *,
     on: Key = ...,
-    where: Any = ...,
+    where: Where = ...,
     session: Any = ...,
     on_mismatch: Literal["keep", "warn", "raise", "update"] = ...,
     match: Literal["any", "explicit"] = ...,
@@ -48,7 +51,7 @@ def reuse_existing(
 def reuse_existing(
     *,
     on: Key = ...,
-    where: Any = ...,
+    where: Where = ...,
     session: Any = ...,
     on_mismatch: Literal["keep", "warn", "raise", "update"] = ...,
     match: Literal["any", "explicit"] = ...,
@@ -63,7 +66,7 @@ def reuse_existing(
     factory: Any = _LATER,
     *,
     on: Key = None,
-    where: Any = None,
+    where: Where = None,
     session: Any = None,
     on_mismatch: Literal["keep", "warn", "raise", "update"] = "warn",
     match: Literal["any", "explicit"] = "any",

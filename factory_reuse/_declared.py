@@ -240,8 +240,13 @@ class DeclaredOptions(FactoryOptions):
 
     @property
     def name(self) -> str:
-        """The factory's name, for messages."""
-        name: str = self.factory.__name__
+        """The factory's name, for messages: the one that its author gave it."""
+        factory = self.factory
+        # The fixtures of pytest-factoryboy call a subclass that they name so, and its metaclass
+        # gives it factory_boy's own module.
+        if (factory.__module__, factory.__name__) == ("factory.base", "Factory"):
+            factory = factory.__base__
+        name: str = factory.__name__
         return name
 
     def _own(self, name: str) -> Any:

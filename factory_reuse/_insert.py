@@ -64,8 +64,10 @@ def insert(
         winner, may_read = None, True
         try:
             with savepoint(session, mapper):
-                winner = reread(failed)
-                detach(failed)
+                try:
+                    winner = reread(failed)
+                finally:
+                    detach(failed)
         except (DBAPIError, PendingRollbackError) as unread:
             if any(code in _NEWER_THAN_SNAPSHOT for code in _codes(unread)):
                 raise _lost(factory, mapper, error) from error
@@ -113,8 +115,7 @@ class Savepoint:
         self._session = session
         self._handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
         self._cancellation = _scope.current().cancellation
-        if self._cancellation is not None:
-            self._cancellation.check()
+        self._check()
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
         flush_unfinished(session)
         self._nested: Any = None
@@ -126,6 +127,7 @@ class Savepoint:
         self._outer = session.get_transaction()
         if not self._connection._is_autocommit_isolation():
             begin_for_real(self._connection)
+            self._check()
             self._nested = session.begin_nested()
             if self._cancellation is not None:
                 self._cancellation.enter(self._connection)
@@ -162,12 +164,13 @@ class Savepoint:
             self._session.flush()
         elif self._is_open():
             self._session.flush()
-            self._leave(check=True)
+            self._check()
             with unheard(self._session):
                 self._nested.commit()
         elif self._session.get_transaction() is self._outer:
             # SQLAlchemy 1.4: a commit() inside of the savepoint ended that alone.
             self._session.commit()
+        self._leave()
 
     def causes(self, error: BaseException) -> list[BaseException]:
         """Return an error that came up since, and all those behind it."""
@@ -182,7 +185,6 @@ class Savepoint:
             work, does nothing more until it is rolled back.
         """
         lost = any(map(_ends_transaction, self.causes(error)))
-        self._leave(check=False)
         try:
             if self._nested is None:
                 self._session.rollback()
@@ -190,19 +192,23 @@ class Savepoint:
                 self._nested.rollback()
         except DBAPIError:
             lost = True
+        finally:
+            self._leave()
         if self._nested is not None and self._connection.invalidated:
             return False
         if lost and self._connection is not None and not self._connection.closed:
             self._end(error)
         return not lost
 
-    def _leave(self, *, check: bool) -> None:
-        """See to it that no cancellation interrupts what comes; heed one that came before."""
+    def _check(self) -> None:
+        """Heed a cancellation that had to wait."""
+        if self._cancellation is not None:
+            self._cancellation.check()
+
+    def _leave(self) -> None:
         cancellation, self._cancellation = self._cancellation, None
         if cancellation is not None and self._nested is not None:
             cancellation.leave()
-            if check:
-                cancellation.check()
 
     def _end(self, error: BaseException) -> None:
         """Let the session do nothing more before it is rolled back."""

@@ -386,10 +386,12 @@ def _as_in_ddl(expression: ColumnElement[Any], table: Any) -> ColumnElement[Any]
 
 
 def _text_of(element: Any) -> str | None:
-    """Return the SQL that ``text()`` or ``literal_column()`` was given; of others, ``None``."""
+    """Return SQL that was given as text, to ``text()`` or ``literal_column()``, else ``None``."""
     if isinstance(element, ColumnClause):
         return str(element.name) if element.is_literal else None
-    return str(element.text) if isinstance(element, TextClause) else None
+    if isinstance(element, TextClause):
+        return str(element.text)
+    return element if isinstance(element, str) else None
 
 
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
@@ -397,7 +399,7 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
     where: Any = options.get("where")
     if hasattr(where, "__clause_element__"):
         where = where.__clause_element__()
-    written = where if isinstance(where, str) else _text_of(where)
+    written = _text_of(where)
     if written is not None:
         return TextExpression(written, table)
     return None if where is None else _as_in_ddl(where, table)

@@ -262,10 +262,12 @@ class ReuseOptions(DeclaredOptions):
         """Whether an object is of the model, and contradicts nothing that is passed."""
         if not isinstance(obj, mapper.class_):
             return False
+        session, state = self._session(mapper), inspect(obj)
+        if object_session(obj) not in (None, session) or state.deleted or state.was_deleted:
+            return False
         passed = list(call.passed(evaluate=EVERYTHING, settled=()))
         if not passed:
             return True
-        session = object_session(obj) or self._session(mapper)
         dialect = session.get_bind(mapper).dialect
         with session.no_autoflush:
             return not differences(obj, passed, dialect)
@@ -283,8 +285,9 @@ class ReuseOptions(DeclaredOptions):
     def reuses_unheard(self) -> bool:
         """Whether nothing is to be run for a row that is reused and was given plain values."""
         stock: Any = BaseFactory._after_postgeneration
+        own = self.factory._after_postgeneration  # a plain function, where a plugin sets it aside
         return (
-            self.factory._after_postgeneration.__func__ is stock.__func__
+            getattr(own, "__func__", None) is stock.__func__
             and self._has_stock("prepare_arguments", "instantiate", "use_postgeneration_results")
             and not (self.policy.post_generation == "always" and self._has_hooks)
         )

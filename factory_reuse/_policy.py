@@ -33,6 +33,11 @@ class Policy(NamedTuple):
     cache: bool = True
     savepoint: bool | None = None
 
+    @property
+    def on_names(self) -> frozenset[str]:
+        """The fields that ``on`` names."""
+        return frozenset(name for names in self.on or () for name in names)
+
 
 OPTIONS: Final = Policy._fields
 DEFAULTS: Final[dict[str, Any]] = Policy._field_defaults

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.elements import ColumnElement
 from typing_extensions import Protocol, final
 
+from . import _scope
 from ._columns import MappedColumn
 from ._insert import insert, savepoint
 from ._keys import Key, declared_keys
@@ -221,6 +222,7 @@ class Decision:
         """
         self._arguments = arguments
         if not self.plan.savepoint:
+            _scope.check_cancelled()  # nothing could undo it later
             obj, found = make(), None
         else:
             obj, found = insert(

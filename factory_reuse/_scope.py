@@ -181,7 +181,8 @@ def recycle(*objects: Any) -> Iterator[None]:
     A reuse-enabled factory that runs as a SubFactory takes the given object of its model, with no
     query; of several, the one whose turn it is. An object that contradicts what is passed to the
     SubFactory is passed over, and so are all where a parameter of the factory is passed, of which
-    an object cannot tell. In an inner block its objects go first.
+    an object cannot tell; and an object that is deleted, or in another session. In an inner block
+    its objects go first.
 
     Args:
         objects: objects of mapped classes.
@@ -201,16 +202,18 @@ def recycle(*objects: Any) -> Iterator[None]:
                 "Pass it the objects themselves: recycle(user, country).",
                 values={"objects": objects},
             )
-    _recycled.set((objects, *_recycled.get()))
+    block = list(objects)
+    _recycled.set((block, *_recycled.get()))
     try:
         yield
     finally:
-        _recycled.set(_recycled.get()[1:])
+        # Not the first, perhaps: blocks of generators may end in another order.
+        _recycled.set(tuple(each for each in _recycled.get() if each is not block))
 
 
 #: The objects of the blocks that the code runs in, the innermost block's first; in each, the one
-#: taken last comes last.
-_recycled: Final[ContextVar[tuple[tuple[Any, ...], ...]]] = ContextVar(
+#: taken last comes last. A task that begins in a block shares its turns.
+_recycled: Final[ContextVar[tuple[list[Any], ...]]] = ContextVar(
     "factory_reuse.recycled", default=()
 )
 
@@ -220,14 +223,23 @@ recyclable: Final = _recycled.get
 
 def take_recycled(fits: Callable[[Any], bool]) -> Any | None:
     """Return the recycled object that fits, if there is one, and end its turn."""
-    blocks = _recycled.get()
-    for index, objects in enumerate(blocks):
-        for obj in objects:
+    for block in _recycled.get():
+        for index, obj in enumerate(block):
             if fits(obj):
-                others = tuple(each for each in objects if each is not obj)
-                _recycled.set((*blocks[:index], (*others, obj), *blocks[index + 1 :]))
+                block.append(block.pop(index))
                 return obj
     return None
+
+
+def check_cancelled() -> None:
+    """Heed a cancellation that had to wait.
+
+    Raises:
+        asyncio.CancelledError: the awaited call is to be cancelled.
+    """
+    cancellation = _scope.get().cancellation
+    if cancellation is not None:
+        cancellation.check()
 
 
 @contextlib.contextmanager

@@ -32,17 +32,12 @@ def get_or_create(factory: type[BaseFactory[T]], **kwargs: Any) -> tuple[T, bool
 
         category, created = get_or_create(CategoryFactory, name="Books")
     """
-    options_of(factory)
+    meta = options_of(factory)
     with _scope.watch() as report:
         obj = awaited(factory.create(**kwargs))
     # A call's outcome comes after those of the calls inside it.
     last = report.outcomes[-1] if report.outcomes else None
-    reused = (
-        last is not None
-        and last.depth == 0
-        and last.factory == factory.__name__
-        and not last.created
-    )
+    reused = last is not None and last.depth == 0 and last.factory == meta.name and not last.created
     return obj, not reused
 
 

@@ -104,8 +104,8 @@ def create_many(
             print(category.name)
     """
     objects = _batch.create_many(factory, rows, chunk_size=chunk_size)
-    found = _async_session(session)
-    return _chunks(found, lambda: list(itertools.islice(objects, chunk_size)), _caller(1))
+    _check(session)
+    return _chunks(session, lambda: list(itertools.islice(objects, chunk_size)), _caller(1))
 
 
 def get_or_create(
@@ -152,29 +152,34 @@ def find(
 
 
 def _call(session: Any, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
-    return run(_async_session(session), work, _caller(2))
+    _check(session)
+    return _run(session, work, _caller(2))
+
+
+async def _run(session: AnyAsyncSession, work: Callable[[], T], caller: _scope.Caller) -> T:
+    # A scope is asked in the task that awaits, which may not be the one that made the call.
+    own = session() if isinstance(session, async_scoped_session) else session
+    return await run(own, work, caller)
 
 
 async def _chunks(
-    session: AsyncSession, chunk: Callable[[], list[T]], caller: _scope.Caller
+    session: AnyAsyncSession, chunk: Callable[[], list[T]], caller: _scope.Caller
 ) -> AsyncIterator[T]:
     while True:
-        objects = await run(session, chunk, caller)
+        objects = await _run(session, chunk, caller)
         for obj in objects:
             yield obj
         if not objects:
             return
 
 
-def _async_session(session: Any) -> AsyncSession:
-    found = session() if isinstance(session, async_scoped_session) else session
-    if isinstance(found, AsyncSession):
-        return found
-    raise SessionError(
-        f"factory_reuse.aio was given {session!r} as its session, which is no AsyncSession. Pass "
-        "it one, or call the factory itself with a Session.",
-        values={"session": session},
-    )
+def _check(session: Any) -> None:
+    if not isinstance(session, (AsyncSession, async_scoped_session)):
+        raise SessionError(
+            f"factory_reuse.aio was given {session!r} as its session, which is no AsyncSession. "
+            "Pass it one, or call the factory itself with a Session.",
+            values={"session": session},
+        )
 
 
 def _caller(level: int) -> _scope.Caller:

@@ -1,6 +1,7 @@
 """Lookahead: keys by every kind of declaration, through all that factory_boy does to a value."""
 
 import factory
+import faker
 import pytest
 from keyed import current
 
@@ -348,3 +349,25 @@ def test_the_errors_of_factory_boy_stay_as_they_were(passed):
         messages.append((type(caught.value), str(caught.value)))
     assert messages[0] == messages[1]
     assert not Scoped().new
+
+
+@pytest.mark.backends("sqlite")
+def test_fakers_unique():
+    """A unique proxy draws nothing on a hit, and one value a row."""
+    fake = faker.Faker()
+    drawn = []
+
+    def draw():
+        drawn.append(fake.unique.random_element(("a", "b", "c")))
+        return drawn[-1]
+
+    declared = category_factory(name=factory.LazyFunction(draw), color=None)
+    first = declared()
+    assert declared(name=first.name) is first
+    assert len(drawn) == 1
+    made = declared.create_batch(2)
+    assert {category.name for category in (first, *made)} == {"a", "b", "c"}
+    with pytest.raises(faker.exceptions.UniquenessException):
+        declared()
+    assert declared(name="a").name == "a"
+    assert rows(Category) == [3]

@@ -400,3 +400,49 @@ def test_tasks_do_not_see_each_others_blocks():
         return await asyncio.gather(orders(first, second), orders(third))
 
     assert asyncio.run(both()) == [[first, second, first], [third, third, third]]
+
+
+def test_blocks_that_end_in_another_order(used):
+    """A block of a generator may end after one that began later: each ends its own objects."""
+    first, second = UserFactory(), UserFactory()
+    outer, inner = recycle(first), recycle(second)
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert OrderFactory().user is second
+    inner.__exit__(None, None, None)
+    assert OrderFactory().user not in (first, second)
+
+
+@pytest.mark.parametrize("state", ["deleted", "rolled back", "of another session"])
+def test_object_that_cannot_be_used(used, make_session, state):
+    """An object that is deleted, or in another session, is passed over."""
+    user = UserFactory()
+    if state == "deleted":
+        used.commit()
+        used.delete(user)
+        used.flush()
+    elif state == "of another session":
+        used.commit()
+        used.expunge(user)
+        make_session().add(user)
+    elif state == "rolled back":
+        used.rollback()  # so that it is transient again, and is added anew
+    with recycle(user):
+        order = OrderFactory()
+    assert (order.user is user) == (state == "rolled back")
+    assert order.user in used
+
+
+def test_turns_are_shared_with_tasks():
+    """Tasks that begin inside of a block take their turns from it."""
+    two = [UserFactory(), UserFactory()]
+
+    async def task():
+        return OrderFactory().user
+
+    async def main():
+        with recycle(*two):
+            return [await asyncio.ensure_future(task()) for _ in range(4)]
+
+    assert asyncio.run(main()) == two * 2

@@ -34,7 +34,7 @@ def outcome(engine):
 
 
 @pytest.mark.thorough
-@pytest.mark.backends("postgresql", "mariadb")
+@pytest.mark.backends("sqlite-file", "postgresql", "mariadb")
 def test_xdist(engine):
     """Every test passes, whichever rows the other workers are using at the time."""
     returncode, printed = outcome(engine)

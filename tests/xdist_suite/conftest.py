@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.pool import NullPool
 
 from factory_reuse import create_many
@@ -14,27 +14,41 @@ COUNTRIES = ("AT", "CH", "DE", "FR", "IT")
 CATEGORIES = ("Books", "Games", "Toys")
 EMAILS = ("ann@example.org", "ben@example.org", "cat@example.org")
 
-# One worker at a time makes the tables; the lock goes with the connection.
+# One worker at a time makes the tables; the lock goes with the connection. On SQLite each
+# transaction has the database for itself.
 LOCKS = {"postgresql": "SELECT pg_advisory_lock(1)", "mysql": "SELECT GET_LOCK('shop', 60)"}
 
 
 @pytest.fixture(scope="session")
 def engine():
     engine = create_engine(os.environ["SHOP_DATABASE"], future=True, poolclass=NullPool)
-    with engine.connect() as alone:
-        alone.execute(text(LOCKS[engine.dialect.name]))
-        models.Base.metadata.create_all(engine)
-        commit_reference_rows(engine)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", leave_begin_to_us)
+        event.listen(engine, "begin", begin)
+    with engine.begin() as alone:
+        if engine.dialect.name in LOCKS:
+            alone.execute(text(LOCKS[engine.dialect.name]))
+        models.Base.metadata.create_all(alone)
+        make_reference_rows(alone)
     yield engine
     engine.dispose()
 
 
-def commit_reference_rows(engine):
+def leave_begin_to_us(connection, record):
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout = 60000")
+
+
+def begin(connection):
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def make_reference_rows(connection):
     """Make the rows that every test uses, before any test does.
 
     Two tests that insert the same rows wait for each other, and in the end for a deadlock.
     """
-    models.Session.configure(bind=engine)
+    models.Session.configure(bind=connection)
     list(create_many(shop.CategoryFactory, [{"name": name} for name in CATEGORIES]))
     for number, email in enumerate(EMAILS):
         shop.UserFactory(email=email, address__country__code=COUNTRIES[number])
