@@ -32,6 +32,7 @@ def compared(type_: TypeEngine[Any], dialect: str, value: Any) -> Any:
     both the column and CAST do so. Drivers differ in what they compare without a cast, so a column
     of text is compared with text.
     """
+    type_ = _on(dialect, type_)
     if is_text(type_) and not isinstance(value, str):
         if dialect == "sqlite" and isinstance(value, (bytes, bytearray, memoryview)):
             return literal(value)  # it keeps them as they are, in any column
@@ -74,6 +75,15 @@ def stored(type_: TypeEngine[Any], dialect: str, value: Any) -> ClauseElement:
     if collation is not None and dialect in ("sqlite", "postgresql"):
         element = element.collate(collation)
     result: ClauseElement = element
+    return result
+
+
+def _on(dialect: str, type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return what a type is on the backend: a variant is a type of its own in SQLAlchemy 1.4."""
+    if type(type_).__name__ != "Variant":
+        return type_
+    variant: Any = type_
+    result: TypeEngine[Any] = variant.mapping.get(dialect, variant.impl)
     return result
 
 

@@ -12,6 +12,7 @@ import factory
 import pytest
 import sqlalchemy
 from sqlalchemy import event, func, select
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
 pytest.importorskip("greenlet")
@@ -147,7 +148,9 @@ shop_quiet = shop.with_policy(CategoryFactory, "keep")
 @asynchronous
 async def test_many_tasks(driver, engine):
     """50 tasks race for 20 keys: no duplicate, no lost row of a task, no connection kept."""
-    made = async_engine(driver, engine, poolclass=None, pool_size=10, max_overflow=0)
+    made = async_engine(
+        driver, engine, poolclass=AsyncAdaptedQueuePool, pool_size=10, max_overflow=0
+    )
 
     async def task(number):
         async with AsyncSession(made, expire_on_commit=False) as session:
@@ -292,7 +295,8 @@ async def test_lazy_factory_cancelled(connect):
 @asynchronous
 async def test_no_connection(driver, engine):
     """What waits for a connection ends by the pool's timeout, and when it is cancelled."""
-    made = async_engine(driver, engine, poolclass=None, pool_size=1, max_overflow=0, pool_timeout=1)
+    options = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    made = async_engine(driver, engine, poolclass=AsyncAdaptedQueuePool, **options)
     async with AsyncSession(made) as holder:
         await holder.execute(select(Category))
         async with AsyncSession(made) as session:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from keyed import BaseFactory, current, persisting
 from sqlalchemy import (
+    JSON,
     REAL,
     Boolean,
     Column,
@@ -74,6 +75,19 @@ def test_value_that_the_column_rounds(kind, engine, session):
     session.commit()
     assert find(things, value=value) is made
     assert things(value=value) is made
+
+
+@pytest.mark.backends("sqlite")
+def test_text_beside_nothing_in_json(engine, session):
+    """The text "null" is no null, in a type with variants either."""
+    type_ = JSON().with_variant(String(50), "mysql")
+    things = declare(engine, Column("value", type_, unique=True))
+    nothing = things(value=JSON.NULL)
+    word = things(value="null")
+    session.commit()
+    assert word is not nothing
+    assert find(things, value="null") is word
+    assert find(things, value=JSON.NULL) is nothing
 
 
 def test_collation_of_another_key(engine, session):
