@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy
 from keyed import BaseFactory, current
 from sqlalchemy import (
+    DDL,
     JSON,
     Boolean,
     Column,
@@ -37,6 +38,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Time,
+    event,
     func,
     literal,
     literal_column,
@@ -208,13 +210,13 @@ VALUES = {
         lambda thing: ["", " ", "a", "a ", " a", "\t", "a\t", "\u00a0", "\u200b", "a\n"],
     ),
     "normal forms": Group(
-        "text collated",
+        "text collated folded",
         lambda thing: ["\u00e9", "e\u0301", "e", "\u00c9", "ss", "\u00df", "\ufb01"],
     ),
     "turkish": Group(
         "text lowercased", lambda thing: ["\u0130", "i\u0307", "i", "I", "\u0131", "\u212a", "k"]
     ),
-    "case": Group("text collated lowercased enumeration", lambda thing: ["Ab", "ab", "AB"]),
+    "case": Group("text collated folded lowercased enumeration", lambda thing: ["Ab", "ab", "AB"]),
     "huge text": Group("text binary", lambda thing: ["x" * 2**20, "x" * 255]),
     "huge numbers": Group(
         "integer numeric text moment",
@@ -460,9 +462,16 @@ OWN_KINDS = {
     ("sqlite", "collated"): Kind(String(255, collation="NOCASE"), "good", "better"),
     ("mysql", "collated"): Kind(String(255, collation="utf8mb4_bin"), "good", "better"),
     ("postgresql", "collated"): Kind(String(255, collation="C"), "good", "better"),
+    # Equal texts that are not the same bytes: a "nondeterministic" collation.
+    ("postgresql", "folded"): Kind(String(255, collation="folded"), "good", "better"),
     ("postgresql", "array"): Kind(postgresql.ARRAY(Integer), [1001], [1002]),
     ("postgresql", "UUID"): Kind(postgresql.UUID(as_uuid=True), uuid.UUID(int=1), uuid.UUID(int=2)),
 }
+
+
+FOLDED = (
+    "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+)
 
 
 class Shop:
@@ -487,6 +496,8 @@ class Shop:
             thing_id = Column(ForeignKey("thing.id"), unique=True)
             thing = relationship(Thing)
 
+        if "folded" in self.kinds:
+            event.listen(base.metadata, "before_create", DDL(FOLDED))
         base.metadata.create_all(engine)
         self.thing, self.holder, self.session = Thing, Holder, session
 
