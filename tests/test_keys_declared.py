@@ -3,7 +3,7 @@
 import factory
 import pytest
 from keyed import BaseFactory, assert_reused, current, persisting, rows
-from sqlalchemy import Column, ForeignKey, Integer, String, func
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, func, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import declarative_base, relationship, synonym
@@ -375,3 +375,68 @@ def test_no_such_field(on, message):
     assert str(caught.value).startswith("ArtistFactory: on=")
     assert (caught.value.factory, caught.value.model) == ("ArtistFactory", "Artist")
     assert rows(Artist) == 0
+
+
+class Unsearchable(Base):
+    """Has names that no row can be found by, each in another way."""
+
+    __table__ = Table(
+        "unsearchable",
+        Base.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("name", String(20)),
+        Column("artist_id", Integer, ForeignKey("artist.id")),
+    )
+    artist = relationship(Artist)
+    __mapper_args__ = {"exclude_properties": ["artist_id"]}
+
+    @hybrid_property
+    def broken(self):
+        return self.name.lower()  # of a column that is no text
+
+    @hybrid_property
+    def constant(self):
+        return 7
+
+    @constant.expression
+    def constant(cls):
+        return text("7")
+
+
+class UnsearchableFactory(BaseFactory):
+    class Meta:
+        model = Unsearchable
+
+
+@pytest.mark.parametrize(
+    ("on", "message"),
+    [
+        ("broken", r"Unsearchable\.broken has no SQL expression\. "),
+        ("constant", r"Unsearchable\.constant is not a single SQL expression\. "),
+        ("artist", r"Unsearchable\.artist has a foreign key that is not mapped\. "),
+    ],
+)
+def test_no_searchable_field(on, message):
+    """Neither is one by what has no SQL, or a foreign key that the model does not map."""
+    with pytest.raises(
+        UniqueKeyError, match=rf"^UnsearchableFactory: on='{on}' .*{message}"
+    ) as caught:
+        declare(UnsearchableFactory, on)(name="Bach")
+    assert (caught.value.factory, caught.value.model) == ("UnsearchableFactory", "Unsearchable")
+    assert caught.value.values == {"on": on}
+
+
+def test_key_in_messages(persistence):
+    """A message has all fields of the key, each by its name."""
+    artists = declare(ArtistFactory, ("name", "born"), persistence, on_mismatch="raise")
+    artists(name="Bach", born=1685, code="B")
+    with pytest.raises(MismatchError, match=r"has the key \(name='Bach', born=1685\)"):
+        artists(name="Bach", born=1685, code="C")
+
+
+def test_hybrid_in_messages(persistence):
+    """The value of a hybrid is shown as it was passed."""
+    artists = declare(ArtistFactory, "folded", persistence, on_mismatch="raise")
+    artists(folded="Bach", code="B")
+    with pytest.raises(MismatchError, match=r"has the key \(folded='bach'\)"):
+        artists(folded="bach", code="C")

@@ -5,10 +5,20 @@ import datetime
 import pytest
 import sqlalchemy
 from keyed import BaseFactory, assert_reused, current, persisting, rows
-from sqlalchemy import Boolean, Column, DateTime, Index, Integer, String, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import declarative_base
 
-from factory_reuse import AmbiguousMatchError, reuse_existing
+from factory_reuse import AmbiguousMatchError, create_many, reuse_existing
 
 PARTIAL = ("sqlite", "sqlite-file", "postgresql")
 NOW = datetime.datetime(2024, 2, 29, 12)
@@ -325,3 +335,41 @@ def test_ddl_if(only, session):
     first = TagFactory(name="a", label="b")
     assert (TagFactory(name="a") is first) == made
     assert (TagFactory(label="b") is first) == made
+
+
+@pytest.mark.backends("sqlite", "postgresql")
+def test_among_others(session, statements):
+    """A key is found among indexes that are none, and rows with it are made together."""
+    base = declarative_base()
+    names = [f"c{number}" for number in range(6)]
+    where = text("hidden = 'x'")
+    where = {"sqlite_where": where, "postgresql_where": where}
+
+    class Many(base):
+        __table__ = Table(
+            "many",
+            base.metadata,
+            Column("id", Integer, primary_key=True),
+            *(Column(name, String(20)) for name in (*names, "hidden")),
+            *(Index(f"ix_{name}", name) for name in names),
+            *(Index(f"ux_hidden_{name}", "hidden", name, unique=True) for name in names),
+            *(Index(f"ux_{name}", name, unique=True) for name in names),
+            *(Index(f"again_{name}", name, unique=True) for name in names),
+            *(Index(f"part_{name}", name, unique=True, **where) for name in names),
+        )
+        __mapper_args__ = {"exclude_properties": ["hidden"]}
+
+    @reuse_existing
+    class ManyFactory(BaseFactory):
+        class Meta:
+            model = Many
+            sqlalchemy_session_persistence = "flush"
+
+    base.metadata.create_all(session.connection())
+    for name in names:
+        made = ManyFactory(**{name: "x"})
+        assert ManyFactory(**{name: "x"}) is made
+        with statements() as seen:
+            list(create_many(ManyFactory, [{name: value} for value in "xyz"]))
+        assert seen.count("SAVEPOINT") == 1
+    assert rows(Many) == 3 * len(names)
