@@ -78,8 +78,9 @@ def declare(request):
 # Bad values
 
 KEYS = "'name', ('name',), a composite key ('a', 'b')"
-SQL = "an SQL expression, or a callable"
-CHOICES = "one of"
+SQL = "; it takes an SQL expression, or a callable from the model to one."
+SESSION = "; it takes a Session, a scoped_session or a callable."
+ONCE = "; it takes a key that names each field once."
 
 BAD = {
     "on": [
@@ -99,8 +100,8 @@ BAD = {
         ([()], KEYS),
         ([("name",), ()], KEYS),
         ([[("name",)]], KEYS),
-        (("name", "name"), "names each field once"),
-        ([("label",), ("name", "name")], "names each field once"),
+        (("name", "name"), ONCE),
+        ([("label",), ("name", "name")], ONCE),
     ],
     "where": [
         ("label IS NULL", SQL),
@@ -111,11 +112,11 @@ BAD = {
         ((), SQL),
     ],
     "session": [
-        ("session", "a Session, a scoped_session or a callable"),
-        (1, "a Session, a scoped_session or a callable"),
-        (False, "a Session, a scoped_session or a callable"),
-        (object(), "a Session, a scoped_session or a callable"),
-        (create_engine("sqlite://"), "a Session, a scoped_session or a callable"),
+        ("session", SESSION),
+        (1, SESSION),
+        (False, SESSION),
+        (object(), SESSION),
+        (create_engine("sqlite://"), SESSION),
     ],
     "on_mismatch": [
         (None, "'keep', 'warn', 'raise', 'update'"),
