@@ -378,10 +378,11 @@ class ReuseOptions(DeclaredOptions):
     def _no_key(self, mapper: Mapper[Any], session: Session) -> UniqueKeyError:
         model = mapper.class_.__name__
         dialect = session.get_bind(mapper).dialect.name
+        given = [name for name in self.pre_declarations if name not in self.exclude]
         return UniqueKeyError(
             f"{self.name}: {model} has no unique key that a call could give a value for. Looked "
             f"at: {considered(mapper, dialect)}; declared by the factory: "
-            f"{', '.join(self.pre_declarations) or 'nothing'}. Write "
+            f"{', '.join(given) or 'nothing'}. Write "
             "@reuse_existing(on=(...)) with the fields that identify a row, declare the key's "
             "fields in the factory, or on=() to never look up.",
             factory=self.name,
