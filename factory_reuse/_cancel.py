@@ -164,7 +164,7 @@ def _adopt(contexts: list[contextvars.Context]) -> None:
     """Take over the variables that a declaration has set, as if it had run here."""
     for context in contexts:
         for variable, value in context.items():
-            if variable.get(_adopt) is not value:
+            if variable.get(_adopt) is not value:  # a default that no variable has
                 variable.set(value)
 
 

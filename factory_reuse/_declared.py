@@ -38,6 +38,7 @@ class DeclaredOptions(FactoryOptions):
     reuse_on: Any
     factory: Any
     rename: dict[str, str]
+    exclude: Any
     declared: bool
     policy: Policy
     plans: dict[Any, Plan]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Iterable, Iterator
 
-from sqlalchemy import Column, UniqueConstraint
+from sqlalchemy import Column, UniqueConstraint, text
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql.elements import (
     BindParameter,
@@ -106,12 +106,10 @@ def _as_in_ddl(expression: ColumnElement[Any], table: Any) -> ColumnElement[Any]
 
 
 def _text_of(element: Any) -> str | None:
-    """Return SQL that was given as text, to ``text()`` or ``literal_column()``, else ``None``."""
+    """Return the SQL that ``text()`` or ``literal_column()`` was given; of others, ``None``."""
     if isinstance(element, ColumnClause):
         return str(element.name) if element.is_literal else None
-    if isinstance(element, TextClause):
-        return str(element.text)
-    return element if isinstance(element, str) else None
+    return str(element.text) if isinstance(element, TextClause) else None
 
 
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
@@ -119,9 +117,8 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
     where: Any = options.get("where")
     if hasattr(where, "__clause_element__"):
         where = where.__clause_element__()
-    written = _text_of(where)
-    if written is not None:
-        return TextExpression(written, table)
+    if isinstance(where, str):
+        where = text(where)
     return None if where is None else _as_in_ddl(where, table)
 
 

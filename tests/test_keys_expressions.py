@@ -340,3 +340,13 @@ def test_text_with_an_order_is_no_key():
     with pytest.raises(UniqueKeyError, match="Ordered"):
         OrderedFactory()
     assert rows(Ordered) == 0
+
+
+def test_expression_in_messages():
+    """The value of an expression is shown as the row has it."""
+    readers = persisting(ReaderFactory, "flush")
+    made = readers(email="Ann@example.org", nick="ann")
+    with pytest.raises(MismatchError) as raised:
+        readers(email="ann@example.org", nick="ben")
+    assert raised.value.instance is made
+    assert "(lower(reader.e_mail)='Ann@example.org')" in str(raised.value)

@@ -1,11 +1,11 @@
 """Primary keys: keys only where their values are passed or declared."""
 
 import pytest
-from keyed import BaseFactory, assert_reused, current, rows
+from keyed import BaseFactory, assert_reused, current, persisting, rows
 from sqlalchemy import Column, Integer, String
 from sqlalchemy.orm import declarative_base
 
-from factory_reuse import UniqueKeyError, reuse_existing
+from factory_reuse import UniqueKeyError, create_many, reuse_existing
 
 Base = declarative_base()
 
@@ -113,3 +113,12 @@ def test_changed_primary_key(session):
     session.flush()
     assert CountryFactory(code="DD") is not made
     assert rows(Country) == 2
+
+
+def test_rows_are_made_together(statements):
+    """Rows that a primary key tells apart are inserted in one flush."""
+    countries = persisting(CountryFactory, "flush")
+    with statements() as seen:
+        list(create_many(countries, [{"code": code} for code in ("FR", "DE", "IT", "FR")]))
+    assert (seen.count("SELECT"), seen.count("SAVEPOINT")) == (1, 1)
+    assert rows(Country) == 3
