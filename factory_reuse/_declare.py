@@ -16,6 +16,7 @@ from ._arguments import WAYS_IN
 from ._batch import create_batch
 from ._builders import OffBuilder
 from ._direct import DirectCall
+from ._mismatch import is_users
 from ._options import ReuseOptions, reuse_options_class
 from ._session import awaited
 from .errors import ReuseError
@@ -295,7 +296,11 @@ def _generate_later(factory: Any) -> Any:
             return build(strategy, params)
         from ._cancel import run  # not before it is needed: it imports asyncio
 
-        return run(meta.async_session(), lambda: awaited(build(strategy, params)))
+        frame: Any = sys._getframe(1)
+        while frame.f_back is not None and not is_users(frame):
+            frame = frame.f_back
+        caller = _scope.Caller.of(frame)
+        return run(meta.async_session(), lambda: awaited(build(strategy, params)), caller)
 
     return generate
 

@@ -244,7 +244,7 @@ def shown(value: Any) -> str:
     return f"<{type(value).__name__} {identity}>"
 
 
-_LIBRARIES: Final = ("factory", "factory_reuse", "sqlalchemy")
+_LIBRARIES: Final = ("factory", "factory_reuse", "sqlalchemy", "async_factory_boy")
 
 
 def _warn(message: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, Callable, Final, Iterator, NamedTuple
 
 from sqlalchemy import inspect
@@ -74,6 +75,13 @@ class Caller(NamedTuple):
     lineno: int
     module: str
     registry: dict[Any, Any]
+
+    @classmethod
+    def of(cls, frame: FrameType) -> Caller:
+        """Return the line that the frame is at."""
+        module, code = frame.f_globals, frame.f_code
+        registry = module.setdefault("__warningregistry__", {})
+        return cls(code.co_filename, frame.f_lineno, module.get("__name__", ""), registry)
 
 
 @final

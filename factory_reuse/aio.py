@@ -184,8 +184,4 @@ def _check(session: Any) -> None:
 
 def _caller(level: int) -> _scope.Caller:
     """Return the line of code that called the function which is ``level`` levels up."""
-    frame = sys._getframe(level + 1)
-    registry = frame.f_globals.setdefault("__warningregistry__", {})
-    return _scope.Caller(
-        frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""), registry
-    )
+    return _scope.Caller.of(sys._getframe(level + 1))

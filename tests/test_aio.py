@@ -338,7 +338,8 @@ async def test_cancelled_with_a_message(connect):
         seen = []
 
         async def call():
-            color = factory.LazyFunction(lambda: await_only(asyncio.sleep(10)))
+            # What a declaration awaits ends first.
+            color = factory.LazyFunction(lambda: await_only(asyncio.sleep(0.5)))
             try:
                 await aio.create(session, CategoryFactory, name="Books", color=color)
             except asyncio.CancelledError as error:
@@ -355,6 +356,114 @@ async def test_cancelled_with_a_message(connect):
         assert task.cancelled()
         assert seen == [("why",) if sys.version_info >= (3, 11) else ()]
         assert await aio.find(session, CategoryFactory, name="Books") is None
+
+
+@on("asyncpg", "psycopg", "aiosqlite", "aiomysql")
+@asynchronous
+async def test_cancelled_among_many(connect):
+    """Once a call is cancelled, no further statement of it is sent."""
+    async with connect() as session:
+        await aio.create(session, CategoryFactory, name="own")
+
+        async def call(seen):
+            with cancelled_at(session, 5) as sent:
+                seen.append(sent)
+                await aio.create_batch(session, SingleFactory, 50)
+
+        seen = []
+        task = asyncio.ensure_future(call(seen))
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert len(seen[0]) < 12
+        await session.commit()
+        assert "own" in await names(session)
+
+
+class SingleFactory(CategoryFactory):
+    class Meta:
+        model = Category
+        reuse_cache = False  # so that a batch looks up each row
+
+
+@on("asyncpg", "psycopg")
+@asynchronous
+async def test_all_tasks_cancelled(connect):
+    """Whoever cancels all tasks, to shut down, cancels a call as its own task would be."""
+    async with connect() as ours, connect() as theirs:
+        await aio.create(ours, CategoryFactory, name="own")
+        await aio.create(theirs, CategoryFactory, name="Books")
+        task = asyncio.ensure_future(aio.create(ours, CategoryFactory, name="Books"))
+        await asyncio.wait([task], timeout=0.3)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert others == {task}
+        task.cancel()
+        await asyncio.wait(others, timeout=5)
+        assert task.cancelled()
+        await ours.commit()
+        await theirs.rollback()
+        assert await names(theirs) == ["own"]
+
+
+@on("asyncpg", "psycopg")
+@asynchronous
+async def test_another_session_inside(connect):
+    """What a declaration does in another session ends first, and stays that session's own."""
+    async with connect() as session, connect() as audit, connect() as blocking:
+        await aio.create(blocking, CategoryFactory, name="blocked")
+        audit.add(Category(name="audited"))
+        await audit.flush()
+        statement = sqlalchemy.insert(Category).values(name="blocked", color="red")
+
+        def color():
+            await_only(audit.execute(statement))
+            return "red"
+
+        call = aio.create(session, CategoryFactory, color=factory.LazyFunction(color), name="new")
+        task = asyncio.ensure_future(call)
+        await asyncio.wait([task], timeout=0.3)
+        task.cancel()
+        assert not (await asyncio.wait([task], timeout=0.3))[0]
+        await blocking.rollback()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        await audit.commit()
+        await session.commit()
+        assert await names(session) == ["audited", "blocked"]
+
+
+@on("aiosqlite")
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@asynchronous
+async def test_interrupt_in_a_declaration(connect, interrupt):
+    """An interrupt reaches the code that awaits, and not the event loop past it."""
+
+    def color():
+        raise interrupt
+
+    async with connect() as session:
+        await aio.create(session, CategoryFactory, name="own")
+        with pytest.raises(interrupt):
+            await aio.create(session, CategoryFactory, color=factory.LazyFunction(color))
+        await session.commit()
+        assert await names(session) == ["own"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a task has a context of its own")
+@on("aiosqlite")
+@asynchronous
+async def test_block_around_rows(connect):
+    """A block that a generator of rows opens may stay open from chunk to chunk."""
+
+    def rows():
+        with no_reuse():
+            for name in ("a", "b", "c"):
+                yield {"name": name}
+
+    async with connect() as session:
+        made = [
+            obj async for obj in aio.create_many(session, CategoryFactory, rows(), chunk_size=1)
+        ]
+        assert len(made) == 3
 
 
 @on("aiosqlite")

@@ -1,6 +1,7 @@
 """Factories whose base is awaited: async-factory-boy's, and what cannot be made right."""
 
 import asyncio
+import inspect
 
 import factory
 import pytest
@@ -13,6 +14,7 @@ from drivers import async_engine, asynchronous, on
 
 import shop
 from factory_reuse import (
+    MismatchWarning,
     ReuseError,
     ReuseMixin,
     SessionError,
@@ -126,6 +128,19 @@ async def test_mixin(connect):
             name = "Books"
 
         assert await Mixed() is await Mixed()
+
+
+@on("aiosqlite")
+@asynchronous
+async def test_warning(connect):
+    """A MismatchWarning points to the line that awaits."""
+    async with connect() as session:
+        CategoryFactory, _ = factories(session)
+        await CategoryFactory(name="Books")
+        with pytest.warns(MismatchWarning, match="color='red'") as seen:
+            await CategoryFactory(color="red")
+        line = inspect.currentframe().f_lineno - 1
+    assert [(each.filename, each.lineno) for each in seen] == [(__file__, line)]
 
 
 @on("aiosqlite")
