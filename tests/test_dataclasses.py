@@ -31,7 +31,7 @@ class Author(Base):
     __tablename__ = "author"
     id: Mapped[int] = mapped_column(init=False, primary_key=True)
     name: Mapped[str] = mapped_column(String(50), unique=True)
-    rank: Mapped[int] = mapped_column(default=1, kw_only=True)
+    rank: Mapped[int] = mapped_column(default=1)
 
 
 class Page(Base):
