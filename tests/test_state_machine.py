@@ -447,8 +447,8 @@ class Operations(RuleBasedStateMachine):
             return {name: (code, rank) for name, code, rank in self.session.execute(statement)}
 
 
-# SQLite gives the id of a row that a SAVEPOINT's rollback took back to the next one; SQLAlchemy warns
-# where it has not dropped the object by then.
+# SQLite gives the id of a row that a SAVEPOINT's rollback took back to the next one. SQLAlchemy
+# warns, where it has not dropped the object by then.
 @pytest.mark.filterwarnings("ignore:Identity map already had an identity:sqlalchemy.exc.SAWarning")
 # Hypothesis for Python 3.8 does not see who holds a frozen object.
 @pytest.mark.filterwarnings("ignore:It looks like `register_random`")
