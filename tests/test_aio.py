@@ -354,7 +354,7 @@ async def test_cancelled_with_a_message(connect):
             task.cancel("why")
         await asyncio.wait([task])
         assert task.cancelled()
-        assert seen == [("why",) if sys.version_info >= (3, 11) else ()]
+        assert seen == [("why",) if sys.version_info >= (3, 9) else ()]
         assert await aio.find(session, CategoryFactory, name="Books") is None
 
 
@@ -394,10 +394,10 @@ async def test_all_tasks_cancelled(connect):
         await aio.create(theirs, CategoryFactory, name="Books")
         task = asyncio.ensure_future(aio.create(ours, CategoryFactory, name="Books"))
         await asyncio.wait([task], timeout=0.3)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert others == {task}
+        # The driver may have some of its own.
+        assert [each for each in asyncio.all_tasks() if "factory_reuse" in repr(each)] == [task]
         task.cancel()
-        await asyncio.wait(others, timeout=5)
+        await asyncio.wait([task], timeout=5)
         assert task.cancelled()
         await ours.commit()
         await theirs.rollback()
@@ -587,6 +587,7 @@ async def test_create_many_is_lazy(connect):
         assert [obj.name async for obj in objects] == [str(number) for number in range(1, 10)]
 
 
+@pytest.mark.single
 @on("aiosqlite")
 @asynchronous
 async def test_warning(connect):
@@ -631,6 +632,7 @@ async def test_watch(connect):
     assert report.statements == sum(each.statements for each in reports)
 
 
+@pytest.mark.single
 @on("asyncpg")
 @asynchronous
 async def test_watch_tasks_by_turns(connect):

@@ -319,13 +319,7 @@ class Check:
             assert number in verdict.refusing
             # A parent is compared as a whole, also where a key has but a part of its own key.
             among = self._key_columns().union(self._foreign())
-            differing = self._differing(call, verdict, number, among) or [
-                field  # pending, so that the value is not known
-                for field in self.columns.values()
-                if field.default in UNKNOWN
-                and self.values[number].get(field.attribute) is None
-                and self.case.state == "pending"
-            ]
+            differing = self._differing(call, verdict, number, among) or self._untold(number)
             assert differing or not isinstance(outcome.instance, self.model)
         elif outcome is None or isinstance(outcome, IntegrityError):
             assert not verdict.refusing or self._is_unforeseen(call, verdict)
@@ -340,8 +334,19 @@ class Check:
 
     def _check_warning(self, call: Values, verdict: Verdict, obj: Any, warned: bool) -> None:
         if not isinstance(obj, Exception):
-            differing = self._differing(call, verdict, self._number(obj), set(verdict.new))
-            assert warned or not differing - self._key_columns()
+            number = self._number(obj)
+            differing = self._differing(call, verdict, number, set(verdict.new))
+            assert warned or not differing - self._key_columns() - self._untold(number)
+
+    def _untold(self, number: int) -> Any:
+        """Return the columns of a pending row that only its INSERT fills."""
+        return {
+            field.column
+            for field in self.columns.values()
+            if field.default in UNKNOWN
+            and self.case.state == "pending"
+            and self.values[number].get(field.attribute) is None
+        }
 
     def _number(self, obj: Any) -> int:
         (number,) = [

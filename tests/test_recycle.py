@@ -107,6 +107,7 @@ def used(session):
 # What is taken
 
 
+@pytest.mark.single
 def test_taken(statements):
     """A SubFactory of the model takes the object, and asks nothing for it."""
     user = UserFactory()

@@ -76,6 +76,7 @@ def test_by_factory():
     assert sum(each.created for each in by_factory.values()) == report.created
 
 
+@pytest.mark.single
 def test_statements(used, statements):
     """A call's statements are those that it sent, with those of the calls inside it."""
     used.execute(select(Category))
@@ -90,6 +91,7 @@ def test_statements(used, statements):
     assert report.statements == len(seen) == 9
 
 
+@pytest.mark.single
 def test_statements_of_others_do_not_count(used):
     """What is sent between the calls, or in a session of another block, is none of theirs."""
     with watch() as report:
