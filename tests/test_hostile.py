@@ -474,6 +474,13 @@ FOLDED = (
 )
 
 
+def has_icu(engine):
+    """Whether PostgreSQL was built with ICU; the embedded one is not."""
+    with engine.connect() as connection:
+        found = text("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'")
+        return connection.execute(found).scalar() > 0
+
+
 class Shop:
     """A model with a column of each kind that the database has, and factories of it."""
 
@@ -481,6 +488,8 @@ class Shop:
         base = declarative_base()
         dialect = engine.dialect.name
         known = {name: KINDS.get(name) or OWN_KINDS.get((dialect, name)) for name in names}
+        if known.get("folded") is not None and not has_icu(engine):
+            del known["folded"]
         self.kinds = {name: kind for name, kind in known.items() if kind is not None}
         columns = {name: Column(kind.type, unique=True) for name, kind in self.kinds.items()}
 
