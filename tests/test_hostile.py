@@ -477,7 +477,7 @@ FOLDED = (
 def has_icu(engine):
     """Whether PostgreSQL was built with ICU; the embedded one is not."""
     with engine.connect() as connection:
-        found = text("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'")
+        found = text("SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu'")
         return connection.execute(found).scalar() > 0
 
 
