@@ -86,7 +86,7 @@ class Cancellation:
             task.cancel()  # whoever awaits was closed; else it is done
         cancelled_in_vain = not task.cancelled() and not self._stopped
         if self._asked is None or (cancelled_in_vain and task.exception() is not None):
-            return _result(task)
+            return task.result()()
         # The very one that was caught, by which anyio knows its own.
         raise self._asked from (None if task.cancelled() else task.exception())
 
@@ -174,10 +174,6 @@ def _begin(start: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[_Outcome
     # Who cancels all tasks cancels the one that awaits this.
     asyncio._unregister_task(task)
     return task
-
-
-def _result(task: asyncio.Task[_Outcome[T]]) -> T:
-    return task.result()()
 
 
 async def _caught(start: Callable[[], Coroutine[Any, Any, T]]) -> _Outcome[T]:

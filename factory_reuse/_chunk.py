@@ -302,7 +302,7 @@ class Chunk:
             if inner is not outer:
                 try:
                     inner.release()
-                except BaseException as error:
+                except BaseException as error:  # a cancellation, say: it may come just before
                     inner.roll_back(error)
                     raise
             return True

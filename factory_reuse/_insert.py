@@ -115,7 +115,7 @@ class Savepoint:
         self._session = session
         self._handled = sys.exc_info()[1]  # the error that the caller is handling is not ours
         self._cancellation = _scope.current().cancellation
-        self._check()
+        _scope.check_cancelled()
         # Here, not in begin_nested(): if the caller's own pending rows are refused, it is theirs.
         flush_unfinished(session)
         self._nested: Any = None
@@ -127,7 +127,7 @@ class Savepoint:
         self._outer = session.get_transaction()
         if not self._connection._is_autocommit_isolation():
             begin_for_real(self._connection)
-            self._check()
+            _scope.check_cancelled()
             self._nested = session.begin_nested()
             if self._cancellation is not None:
                 self._cancellation.enter(self._connection)
@@ -164,7 +164,7 @@ class Savepoint:
             self._session.flush()
         elif self._is_open():
             self._session.flush()
-            self._check()
+            _scope.check_cancelled()
             with unheard(self._session):
                 self._nested.commit()
         elif self._session.get_transaction() is self._outer:
@@ -199,11 +199,6 @@ class Savepoint:
         if lost and self._connection is not None and not self._connection.closed:
             self._end(error)
         return not lost
-
-    def _check(self) -> None:
-        """Heed a cancellation that had to wait."""
-        if self._cancellation is not None:
-            self._cancellation.check()
 
     def _leave(self) -> None:
         cancellation, self._cancellation = self._cancellation, None

@@ -23,7 +23,7 @@ _VALUE: Final = r'\s*[\w."`\[\]]+\s*'
 
 
 @final
-class TextExpression(ColumnElement):  # type: ignore[type-arg]  # ColumnElement[Any] fails to import on SQLAlchemy 1.4
+class TextExpression(ColumnElement):  # type: ignore[type-arg]  # in SQLAlchemy 1.4 ColumnElement has no [Any]: a TypeError
     """Text in which a table's columns are columns, so that they can be qualified and replaced."""
 
     inherit_cache = False

@@ -258,7 +258,7 @@ def _python_type(type_: TypeEngine[Any]) -> Any:
         return None  # they convert by themselves
     try:
         return type_.python_type
-    except NotImplementedError:  # SQLAlchemy's answer for a type that names none
+    except NotImplementedError:  # documented: what python_type raises where a type names none
         return None
 
 

@@ -448,7 +448,10 @@ async def test_interrupt_in_a_declaration(connect, interrupt):
         assert await names(session) == ["own"]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="a task has a context of its own")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="before Python 3.12 no task can share another's context, nor reset its tokens",
+)
 @on("aiosqlite")
 @asynchronous
 async def test_block_around_rows(connect):

@@ -137,7 +137,7 @@ assert_type(find(Mixed) is None, bool)
 
 assert_type(create_many(Bare, [{"name": "Books"}]), Iterator[Model])
 assert_type(list(create_many(Child, iter([{}]), chunk_size=10)), List[Model])
-# These must be refused, too.
+# Wrong on purpose, and refused, too: no factory, rows that are no mappings, a positional size.
 create_many(Model, [])  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 create_many(Bare, ["Books"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 create_many(Bare, [], 10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
@@ -183,6 +183,10 @@ async def awaited(session: AsyncSession, scoped: async_scoped_session[AsyncSessi
         assert_type(maybe, Model)
     async for made in aio.create_many(session, Bare, [{"name": "Books"}], chunk_size=10):
         assert_type(made, Model)
+
+
+# Each of these calls is wrong on purpose, and must be refused: by its arguments, and as it is not
+# awaited.
 
 
 def not_awaited(session: Session, awaitable: AsyncSession) -> None:
