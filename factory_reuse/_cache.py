@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from typing import Any, Final, Hashable
+from typing import Any, Callable, Final, Hashable, Iterator
 
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.engine import Connection, Dialect, Engine, ExecutionContext
 from sqlalchemy.orm import Session, base
 from typing_extensions import final
 
@@ -236,15 +237,21 @@ def _listen(engine: Engine) -> None:
     each connection, too, which costs a fifth of a query. Those on the engine's dialect do not; but
     one of the project's own there may keep a statement from those that come after it.
     """
-    if engine.dialect in _heard or engine in _heard:
+    if hears(engine):
         return
-    if any(getattr(engine.dialect.dispatch, name) for name in _EXECUTIONS):
+    dispatch = engine.dialect.dispatch
+    if any(listener is not _on_any for name in _EXECUTIONS for listener in getattr(dispatch, name)):
         _heard.add(engine)
         event.listen(engine, "before_cursor_execute", _on_cursor)
     else:
         _heard.add(engine.dialect)
         for name in _EXECUTIONS:
             event.listen(engine, name, _on_statement)
+
+
+def hears(engine: Engine) -> bool:
+    """Whether every statement of the engine is told to the scope's recorder."""
+    return engine.dialect in _heard or engine in _heard
 
 
 def _on_cursor(connection: Connection, *executed: Any) -> None:
@@ -259,6 +266,30 @@ def _on_statement(cursor: Any, statement: str, *parameters_and_context: Any) -> 
     if not verb.startswith(_HARMLESS) or ";" in statement:
         for cache in _watching.get(parameters_and_context[-1].root_connection, ()):
             cache.on_change(verb)
+
+
+@contextlib.contextmanager
+def observing(observer: Callable[[ExecutionContext, str], None]) -> Iterator[None]:
+    """For the block, tell the observer of every statement in the process, of any engine."""
+    if not _observers:
+        for name in _EXECUTIONS:
+            event.listen(Engine, name, _on_any)
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+        if not _observers:
+            for name in _EXECUTIONS:
+                event.remove(Engine, name, _on_any)
+
+
+_observers: Final[list[Callable[[ExecutionContext, str], None]]] = []
+
+
+def _on_any(*executed: Any) -> None:
+    for observer in tuple(_observers):
+        observer(executed[-1], executed[1])
 
 
 @final

@@ -242,12 +242,7 @@ class DeclaredOptions(FactoryOptions):
     @property
     def name(self) -> str:
         """The factory's name, for messages: the one that its author gave it."""
-        factory = self.factory
-        # The fixtures of pytest-factoryboy call a subclass that they name so, and its metaclass
-        # gives it factory_boy's own module.
-        if (factory.__module__, factory.__name__) == ("factory.base", "Factory"):
-            factory = factory.__base__
-        name: str = factory.__name__
+        name: str = authored(self.factory).__name__
         return name
 
     def _own(self, name: str) -> Any:
@@ -255,3 +250,14 @@ class DeclaredOptions(FactoryOptions):
             return self.__dict__[name]
         except KeyError:
             raise AttributeError(name) from None  # plain factories have no session options
+
+
+def authored(factory: Any) -> Any:
+    """Return the class that the factory's author wrote.
+
+    The fixtures of pytest-factoryboy call a subclass of it that they name ``Factory``, and whose
+    metaclass gives it factory_boy's own module.
+    """
+    if (factory.__module__, factory.__name__) == ("factory.base", "Factory"):
+        return factory.__base__
+    return factory

@@ -81,7 +81,8 @@ class ReuseOptions(DeclaredOptions):
         mark: Mark | None = vars(step).get(MARK)
         if mark is not None:
             source: Source = "created" if found is None else found.source
-            mark.end(self.name, "" if found is None else found.label, source, depth_of(step))
+            label = "" if found is None else found.label
+            mark.end(self, label, source, depth_of(step), instance)
 
     # What a declaration changes --------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class ReuseOptions(DeclaredOptions):
         if entry is None or not self.reuses_unheard:
             return None
         if mark is not None:
-            mark.end(self.name, entry.key.label, "cache", depth=0)
+            mark.end(self, entry.key.label, "cache", 0, entry.obj)
         return entry.obj
 
     def reused(self, decision: Decision, found: Found, mark: Mark | None) -> Any:
@@ -190,7 +191,7 @@ class ReuseOptions(DeclaredOptions):
         """
         self._settle(decision, found, keeps=found.source != "database")
         if mark is not None:
-            mark.end(self.name, found.label, found.source, depth=0)
+            mark.end(self, found.label, found.source, 0, found.obj)
         return found.obj
 
     def recalls(self, given: Mapping[str, Any]) -> bool:

@@ -22,7 +22,6 @@ from .errors import ReuseError, SessionError
 from .report import Outcome, Report, Source
 
 
-@final
 class Recorder:
     """Takes down what becomes of calls, for its own report and those of the blocks around it."""
 
@@ -44,12 +43,11 @@ class Recorder:
         """Return the mark of a call that begins now."""
         return Mark(self, self.statements, time.perf_counter())
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, ended: Ended) -> None:
         """Take down what became of a call."""
-        recorder: Recorder | None = self
-        while recorder is not None:
-            recorder.report.outcomes.append(outcome)
-            recorder = recorder._outer
+        self.report.outcomes.append(ended.outcome)
+        if self._outer is not None:
+            self._outer.add(ended)
 
 
 @final
@@ -60,11 +58,32 @@ class Mark(NamedTuple):
     statements: int
     started: float
 
-    def end(self, factory: str, key: str, source: Source, depth: int) -> None:
+    def end(self, meta: Any, key: str, source: Source, depth: int, obj: Any) -> None:
         """Take down what became of the call, which ends now."""
+        seconds, statements = self.spent()
+        outcome = Outcome(meta.name, key, source, depth, statements, seconds)
+        self.recorder.add(Ended(outcome, meta, obj, self.started))
+
+    def spent(self) -> tuple[float, int]:
+        """Return how many seconds and statements it is since."""
         seconds = time.perf_counter() - self.started
-        statements = self.recorder.statements - self.statements
-        self.recorder.add(Outcome(factory, key, source, depth, statements, seconds))
+        return seconds, self.recorder.statements - self.statements
+
+
+@final
+class Ended(NamedTuple):
+    """A call that has ended.
+
+    Attributes:
+        meta: the options of its factory.
+        obj: what it gave.
+        started: when it began, by the clock of ``time.perf_counter``.
+    """
+
+    outcome: Outcome
+    meta: Any
+    obj: Any
+    started: float
 
 
 @final
@@ -121,8 +140,30 @@ class Scope(NamedTuple):
 
 _scope: Final[ContextVar[Scope]] = ContextVar("factory_reuse.scope", default=Scope())  # noqa: B039  # immutable
 
-#: Return the scope that the code runs in.
-current: Final = _scope.get
+#: Return the scope that the code runs in. Call it by the module: :func:`everywhere` sets it anew.
+current: Callable[[], Scope] = _scope.get
+
+
+@contextlib.contextmanager
+def everywhere(*, recorder: Recorder | None = None, off: bool = False) -> Iterator[None]:
+    """For the block, in all threads and tasks: what holds where no block of theirs says more.
+
+    Args:
+        recorder: where outcomes go that no other recorder takes down.
+        off: whether no row is reused.
+    """
+    global current
+    before = current
+
+    def here() -> Scope:
+        scope = before()
+        return scope._replace(recorder=scope.recorder or recorder, off=scope.off or off)
+
+    current = here
+    try:
+        yield
+    finally:
+        current = before
 
 
 @contextlib.contextmanager
@@ -177,7 +218,7 @@ def watch() -> Iterator[Report]:
             ProductFactory(category__name="Books")
         assert report.by_factory["CategoryFactory"].reused == 1
     """
-    recorder = Recorder(_scope.get().recorder)
+    recorder = Recorder(current().recorder)
     with within(recorder=recorder):
         yield recorder.report
 

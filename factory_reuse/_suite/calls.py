@@ -1,0 +1,123 @@
+"""Calls of factories inside one another, and their sums: a tree, by which factory pulled which."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from typing_extensions import TypedDict, final
+
+from ..report import Source
+
+
+@final
+class Call:
+    """One call that has ended.
+
+    Attributes:
+        factory: the factory's id.
+        source: where its object came from; ``own`` if a lookup of the factory's own gave it.
+        again: for a factory that is not decorated: whether the new row is like one that the test
+            had: ``repeated``, it was given the same values; ``defaults``, it was given none.
+        inside: the calls that it made.
+    """
+
+    __slots__ = ("again", "factory", "inside", "seconds", "source", "started", "statements")
+
+    def __init__(
+        self,
+        factory: str,
+        source: Source | str,
+        started: float,
+        seconds: float,
+        statements: int,
+        again: str,
+        inside: list[Call],
+    ) -> None:
+        self.factory = factory
+        self.source = source
+        self.started = started
+        self.seconds = seconds
+        self.statements = statements
+        self.again = again
+        self.inside = inside
+
+
+class Calls(TypedDict):
+    """The calls of one factory from the same place, summed up; as it stands in a report's file.
+
+    Attributes:
+        factory: the factory's id.
+        sources: how many objects came from where; ``created`` among them.
+        seconds: of all calls, those inside them included; so are ``statements``.
+        reused_statements: of the calls that reused.
+        repeated: new rows that were given the same values as another of the same test.
+        defaults: new rows that were given nothing, as another of the same test was.
+        inside: the calls that these made.
+    """
+
+    factory: str
+    calls: int
+    created: int
+    sources: dict[str, int]
+    seconds: float
+    statements: int
+    reused_statements: int
+    repeated: int
+    defaults: int
+    inside: list[Any]
+
+
+def summed(calls: Iterable[Call]) -> list[Calls]:
+    """Sum up calls that stand beside each other, by their factories."""
+    beside: dict[str, list[Call]] = {}
+    for call in calls:
+        beside.setdefault(call.factory, []).append(call)
+    return [_sum(factory, group) for factory, group in beside.items()]
+
+
+def _sum(factory: str, calls: list[Call]) -> Calls:
+    sources: dict[str, int] = {}
+    inside: list[Call] = []
+    for call in calls:
+        sources[call.source] = sources.get(call.source, 0) + 1
+        inside += call.inside
+    return {
+        "factory": factory,
+        "calls": len(calls),
+        "created": sources.get("created", 0),
+        "sources": sources,
+        "seconds": sum(call.seconds for call in calls),
+        "statements": sum(call.statements for call in calls),
+        "reused_statements": sum(call.statements for call in calls if call.source != "created"),
+        "repeated": sum(call.again == "repeated" for call in calls),
+        "defaults": sum(call.again == "defaults" for call in calls),
+        "inside": summed(inside) if inside else [],
+    }
+
+
+def merge(into: list[Calls], more: Iterable[Calls]) -> None:
+    """Add sums to those of the same place. What is added is left as it is."""
+    known = {calls["factory"]: calls for calls in into}
+    for calls in more:
+        there = known.get(calls["factory"])
+        if there is None:
+            into.append(copied(calls))
+            continue
+        for source, count in calls["sources"].items():
+            there["sources"][source] = there["sources"].get(source, 0) + count
+        there["calls"] += calls["calls"]
+        there["created"] += calls["created"]
+        there["seconds"] += calls["seconds"]
+        there["statements"] += calls["statements"]
+        there["reused_statements"] += calls["reused_statements"]
+        there["repeated"] += calls["repeated"]
+        there["defaults"] += calls["defaults"]
+        merge(there["inside"], calls["inside"])
+
+
+def copied(calls: Calls) -> Calls:
+    """Return the same sums, to be added to."""
+    copy = calls.copy()
+    copy["sources"] = dict(calls["sources"])
+    copy["inside"] = [copied(inside) for inside in calls["inside"]]
+    return copy

@@ -1,0 +1,231 @@
+"""`--reuse-leaks`: reused rows that one test changed and a later one received."""
+
+import pytest
+
+from test_pytest_plugin import reported, run
+
+__all__ = ["run"]
+
+pytest_plugins = "pytester"
+
+SHARED = """
+import pytest
+from factories import Country, CountryFactory, Session, User, UserFactory, engine
+
+@pytest.fixture(scope="module", autouse=True)
+def countries(tables):
+    with engine.connect() as connection, connection.begin():
+        Session.configure(bind=connection)
+        for code in ("AT", "CH"):
+            CountryFactory(code=code, name=code.lower())
+        Session.commit()
+        Session.remove()
+    yield
+    with engine.begin() as connection:
+        connection.execute(User.__table__.delete())
+        connection.execute(Country.__table__.delete())
+
+@pytest.fixture
+def session(tables):  # whose work stays
+    Session.configure(bind=engine)
+    yield Session()
+    Session.rollback()
+    Session.remove()
+"""
+
+
+def leaks(run, tests):
+    """Run the tests; return what is told of their leaks, the tests by their names."""
+    run(SHARED + tests, "--reuse-leaks", "--reuse-report=report.json").assert_outcomes(
+        passed=tests.count("def test_")
+    )
+    document, _ = reported()
+    return [
+        tuple(
+            value and value.rpartition("::test_")[2]
+            for value in (leak["changed_by"], leak["received_by"])
+        )
+        + tuple(leak[name] for name in ("row", "attribute", "old", "new"))
+        for leak in document["leaks"]
+    ]
+
+
+def test_committed_change(run):
+    """A change that one test commits is told when another is given the row."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.commit()
+
+def test_two(session):
+    CountryFactory(code="AT")
+    CountryFactory(code="CH")
+
+def test_three(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [("one", "two", "Country(code='AT')", "name", "'at'", "'Austria'")]
+
+
+def test_rolled_back_change(run):
+    """A change that is rolled back is none."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.flush()
+    CountryFactory(code="AT")
+
+def test_two(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == []
+
+
+def test_change_and_back(run):
+    """A change that its test takes back is none."""
+    tests = """
+def test_one(session):
+    country = CountryFactory(code="AT")
+    country.name = "Austria"
+    session.commit()
+    country.name = "at"
+    session.commit()
+
+def test_two(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == []
+
+
+def test_change_by_its_maker(run):
+    """The test that made the row may change it, and is not told of that itself."""
+    tests = """
+def test_one(session):
+    user = UserFactory(email="a@example.org")
+    session.commit()
+    user.email = "b@example.org"
+    session.commit()
+    assert UserFactory(email="b@example.org") is user
+
+def test_two(session):
+    UserFactory(email="b@example.org")
+"""
+    row = "User(email='b@example.org')"
+    assert leaks(run, tests) == [("one", "two", row, "email", "'a@example.org'", "'b@example.org'")]
+
+
+def test_change_by_a_query(run):
+    """A change by an UPDATE of the ORM's is told with its test, too."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT")
+    session.query(Country).update({"name": "all"})
+    session.commit()
+
+def test_two(session):
+    CountryFactory(code="CH")
+"""
+    assert leaks(run, tests) == [("one", "two", "Country(code='CH')", "name", "'ch'", "'all'")]
+
+
+def test_change_by_a_statement(run):
+    """What changed by a statement without objects is told with the last test that had the row."""
+    tests = """
+def test_zero(session):
+    CountryFactory(code="AT")
+
+def test_one(session):
+    CountryFactory(code="AT")
+    session.commit()
+
+def test_two(session):
+    session.execute(Country.__table__.update().values(name="all"))
+    session.commit()
+
+def test_three(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [(None, "three", "Country(code='AT')", "name", "'at'", "'all'")]
+
+
+def test_change_left_in_a_session(run):
+    """A change that is in no database, but in a session that outlives its test, is told."""
+    tests = """
+kept = []
+
+@pytest.fixture(scope="module", autouse=True)
+def session(countries):
+    Session.configure(bind=engine, autoflush=False)
+    yield Session()
+    Session.rollback()
+    Session.remove()
+    Session.configure(bind=engine, autoflush=True)
+
+def test_one():
+    kept.append(CountryFactory(code="AT"))
+    kept[0].name = "Austria"
+
+def test_two():
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [("one", "two", "Country(code='AT')", "name", "'at'", "'Austria'")]
+
+
+def test_other_row_with_the_id(run):
+    """Another row that gets the id of one that is gone has not changed."""
+    tests = """
+def test_one(session):
+    UserFactory(email="a@example.org")
+    session.commit()
+    session.execute(User.__table__.delete())
+    session.commit()
+
+def test_two(session):
+    UserFactory(email="b@example.org")
+
+def test_three(session):
+    UserFactory(email="c@example.org")
+    session.expire_all()
+    UserFactory(email="c@example.org")
+"""
+    assert leaks(run, tests) == []
+
+
+def test_terminal(run):
+    """Each leak is told with both tests, the attribute and both values; or that there is none."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.commit()
+
+def test_two(session):
+    CountryFactory(code="AT")
+"""
+    result = run(SHARED + tests, "--reuse-leaks")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*= reused rows that a test changed for another one =*",
+            "test_terminal.py::test_two received Country(code='AT') from CountryFactory:",
+            "    test_terminal.py::test_one changed name from 'at' to 'Austria'",
+        ]
+    )
+    result = run("def test(): pass", "--reuse-leaks")
+    result.stdout.fnmatch_lines(["*= reused rows that a test changed *", "none"])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_xdist(run, workers):
+    """Workers tell of the leaks that they saw."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.commit()
+
+def test_two(session):
+    CountryFactory(code="AT")
+"""
+    result = run(
+        SHARED + tests, "--reuse-leaks", f"-n{workers}", "--dist=loadfile", plugins=["no:randomly"]
+    )
+    result.stdout.fnmatch_lines(["*changed name from 'at' to 'Austria'"])
