@@ -16,6 +16,9 @@ import backends
 from factory_reuse import MismatchError, _chunk, _direct, _options
 from factory_reuse._builders import FindBuilder
 
+# Projects of their own, whose conftest is another one.
+collect_ignore = ["plugin_suite", "xdist_suite"]
+
 NewDatabase = Callable[[], ContextManager[Engine]]
 
 BACKENDS = ("sqlite", "sqlite-file", "postgresql", "mariadb")

@@ -63,7 +63,7 @@ def calls(factory, seconds, statements, created, inside=(), count=1):
 
 
 def figures(tests=2, name="Order"):
-    """Return the figures of tests with an order each: 3 s, 5 statements and 2 rows for the first."""
+    """Return the figures of tests with an order each; the first: 3 s, 5 statements, 2 rows."""
     info = {
         f"shop.{each}": {"name": each, "module": "shop", "decorated": each == "User"}
         for each in (name, "User")
