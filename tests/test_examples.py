@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import io
 import os
+import re
 import subprocess
 import sys
 from itertools import islice
@@ -305,6 +306,15 @@ def test_world_command_prints_what_it_inserted(seeded_world):
     assert table["subdivisions"] == [str(len(pycountry.subdivisions)), "0"]
     assert table["currencies"] == [str(len(pycountry.currencies)), "0"]
     assert "seconds" in table
+
+
+def test_world_shows_its_progress(capsys, monkeypatch):
+    """With --progress, a bar for each kind of rows ends at all of them."""
+    monkeypatch.setenv("COLUMNS", "100")
+    world_command.main(["--progress"])
+    printed = capsys.readouterr().out
+    for what in ("countries", "subdivisions", "currencies"):
+        assert re.search(rf"{what} .*100%", printed)
 
 
 def test_world_is_as_pycountry_says(seeded_world):

@@ -7,19 +7,22 @@ from factory_reuse import create_many, use_session
 from .factories import CountryFactory, CurrencyFactory, SubdivisionFactory, local_code
 
 
-def seed(session):
-    """Make every country, subdivision and currency that ``session`` has no row for."""
+def seed(session, follow=lambda made, what, total: made):
+    """Make every country, subdivision and currency that ``session`` has no row for.
+
+    ``follow(objects, what, total)`` may show the progress of the objects that it passes on.
+    """
+    countries = [{"code": record.alpha_2} for record in pycountry.countries]
+    subdivisions = [
+        {"country__code": record.country_code, "code": local_code(record.code)}
+        for record in pycountry.subdivisions
+    ]
+    currencies = [{"code": record.alpha_3} for record in pycountry.currencies]
     with use_session(session):
-        for factory, rows in (
-            (CountryFactory, ({"code": record.alpha_2} for record in pycountry.countries)),
-            (
-                SubdivisionFactory,
-                (
-                    {"country__code": record.country_code, "code": local_code(record.code)}
-                    for record in pycountry.subdivisions
-                ),
-            ),
-            (CurrencyFactory, ({"code": record.alpha_3} for record in pycountry.currencies)),
+        for what, factory, rows in (
+            ("countries", CountryFactory, countries),
+            ("subdivisions", SubdivisionFactory, subdivisions),
+            ("currencies", CurrencyFactory, currencies),
         ):
-            for _ in create_many(factory, rows):
+            for _ in follow(create_many(factory, rows), what, len(rows)):
                 pass
