@@ -1,10 +1,14 @@
 """The examples in README.md and docs/ are run as they stand."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Dict
 
 import pytest
+
+from factory_reuse._suite.figures import Figures
+from factory_reuse._suite.files import as_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,3 +34,25 @@ def test_linked_tests(page: str) -> None:
     for name, target in links:
         linked = (ROOT / page).parent / target
         assert f"def {name}(" in linked.read_text("utf-8"), (name, target)
+
+
+def test_pytest_options() -> None:
+    """Each option and marker of the plugin is explained, and no other."""
+    page = (ROOT / "docs" / "pytest.md").read_text("utf-8")
+    plugin = (ROOT / "factory_reuse" / "pytest_plugin.py").read_text("utf-8")
+    options = set(re.findall(r'"(--reuse-\w+)"', plugin))
+    assert len(options) == 4
+    assert set(re.findall(r"--reuse-\w+", page)) == options
+    markers = set(re.findall(r'"(\w+)(?:\([\w, ]+\))?: ', plugin))
+    assert markers == {"no_reuse", "reuse_budget"}
+    assert markers <= set(re.findall(r"pytest\.mark\.(\w+)", page))
+
+
+def test_report_schema_says_all() -> None:
+    """Each field of the report's file has a line in its schema."""
+    target = "../factory_reuse/_suite/report.schema.json"
+    assert target in (ROOT / "docs" / "pytest.md").read_text("utf-8")
+    schema = json.loads((ROOT / "docs" / target).read_text("utf-8"))
+    document = json.loads(as_json(Figures()))
+    assert set(schema["properties"]) == set(schema["required"]) == set(document)
+    assert set(schema["properties"]["totals"]["properties"]) == set(document["totals"])

@@ -256,36 +256,71 @@ def test_refused_call(run):
     assert factories["UserFactory"]["top_level"] == 1
 
 
-def test_threads_and_tasks(run):
-    """Calls of threads and of tasks that run by turns are no calls inside one another."""
+def test_threads(run):
+    """Calls of threads that run at the same time are no calls inside one another."""
     tests = """
-    import asyncio
     import threading
-    from factories import BaseFactory, Country, Session
-    import factory
+    from factories import BaseFactory, Country
 
-    def wait(barrier):
-        barrier.wait(10)
-        return "x"
-
-    def test_threads():
+    def test():
         barrier = threading.Barrier(2)
+
         class WaitingFactory(BaseFactory):
             class Meta:
                 model = Country
-                sqlalchemy_session = None
             @classmethod
             def _create(cls, model, **given):
                 barrier.wait(10)  # both have begun
-                barrier.wait(10)
                 return model(**given)
+
         threads = [threading.Thread(target=WaitingFactory) for _ in range(2)]
-        for thread in threads: thread.start()
-        for thread in threads: thread.join()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     """
     run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
     _, factories = reported()
     assert [factories["WaitingFactory"][k] for k in ("top_level", "nested")] == [2, 0]
+
+
+def test_tasks(run):
+    """Nor are awaited calls of tasks that run by turns; their statements are told apart, too."""
+    for module in ("aiosqlite", "sqlalchemy.ext.asyncio", "factory_reuse.aio"):
+        pytest.importorskip(module)  # here, or the run would have another one for itself
+    tests = """
+    import asyncio
+    from factories import Base, CountryFactory, UserFactory
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+    from factory_reuse import aio
+
+    async def make(engine, turns, me, other):
+        async with AsyncSession(engine) as session:
+            for code in ("AT", "CH"):
+                await turns[me].acquire()
+                task = asyncio.ensure_future(aio.create(session, UserFactory, country__code=code))
+                await asyncio.sleep(0)
+                turns[other].release()
+                await task
+
+    async def both():
+        engines = [create_async_engine(f"sqlite+aiosqlite:///{n}.db") for n in "ab"]
+        for engine in engines:
+            async with engine.begin() as connection:
+                await connection.run_sync(Base.metadata.create_all)
+        turns = [asyncio.Semaphore(1), asyncio.Semaphore(0)]
+        await asyncio.gather(*(make(e, turns, n, 1 - n) for n, e in enumerate(engines)))
+        for engine in engines:
+            await engine.dispose()
+
+    def test():
+        asyncio.run(both())
+    """
+    run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
+    _, factories = reported()
+    user, country = factories["UserFactory"], factories["CountryFactory"]
+    assert [user[k] for k in ("top_level", "nested", "created")] == [4, 0, 4]
+    assert [country[k] for k in ("top_level", "nested", "created")] == [0, 4, 4]
 
 
 def test_terminal(run):
