@@ -121,3 +121,11 @@ def copied(calls: Calls) -> Calls:
     copy["sources"] = dict(calls["sources"])
     copy["inside"] = [copied(inside) for inside in calls["inside"]]
     return copy
+
+
+def factories_in(calls: Iterable[Calls]) -> set[str]:
+    """Return the ids of the factories that were called."""
+    found: set[str] = set()
+    for each in calls:
+        found |= {each["factory"], *factories_in(each["inside"])}
+    return found

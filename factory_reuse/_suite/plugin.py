@@ -14,7 +14,7 @@ from typing_extensions import final
 from .. import _scope
 from ..report import Report
 from . import budget, table
-from .calls import Calls, merge
+from .calls import Calls, factories_in, merge
 from .figures import Figures, Part
 from .files import WRITERS, write
 from .rows import Rows
@@ -183,7 +183,10 @@ class Suite:
 
     def _part_of(self, calls: list[Calls]) -> Part:
         leaks, self.rows.leaks = self.rows.leaks, []
-        return {"factories": dict(self.tracer.factories), "calls": calls, "leaks": leaks}
+        # Not all that are known: this goes from process to process with each phase of each test.
+        named = factories_in(calls).union(leak["factory"] for leak in leaks)
+        known = self.tracer.factories
+        return {"factories": {name: known[name] for name in named}, "calls": calls, "leaks": leaks}
 
     def _check(self, marker: Any) -> None:
         try:
