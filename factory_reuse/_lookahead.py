@@ -251,9 +251,9 @@ class PostGuard:
 
 
 def depth_of(step: BuildStep) -> int:
-    """Return how many factories up the call came from: 0 for a direct one."""
+    """Return how many reuse-enabled factories up the call came from: 0 for a direct one."""
     depth = 0
     while step.parent_step is not None:
         step = step.parent_step
-        depth += 1
+        depth += isinstance(step.builder.factory_meta.pre_declarations, Declarations)
     return depth

@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--reuse-budget",
+        action="append",
         metavar="created=500,statements=2000",
         help="fail if the factories of the whole run did more: calls, created, statements, seconds",
     )
@@ -52,11 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.option.reuse_strict:
         config.addinivalue_line("filterwarnings", "error::factory_reuse.MismatchWarning")
-    options = config.option
-    if options.reuse_report or options.reuse_leaks or options.reuse_budget is not None:
+    if any(getattr(config.option, name) for name in _ASKED_BY):
         from ._suite.plugin import begin
 
         begin(config)
+
+
+_ASKED_BY = ("reuse_report", "reuse_leaks", "reuse_budget", "reuse_strict")
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

@@ -22,7 +22,8 @@ class Outcome:
         source: ``created``, or where the reused row was found: in the transaction's ``cache``,
             among ``pending`` objects, in the ``database``, there after a lost ``race``, or given to
             :func:`~factory_reuse.recycle`.
-        depth: 0 for a direct call, 1 for its SubFactories, and so on.
+        depth: 0 for a direct call, 1 for its SubFactories, and so on; factories that do not reuse
+            are passed over.
         statements: how many statements the call sent to the database, those of the calls inside it
             included. What ``create_batch`` and ``create_many`` send for many calls at once counts
             for the first of them.

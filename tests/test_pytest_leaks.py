@@ -129,23 +129,50 @@ def test_two(session):
 
 
 def test_change_by_a_statement(run):
-    """What changed by a statement without objects is told with the last test that had the row."""
-    tests = """
-def test_zero(session):
-    CountryFactory(code="AT")
+    """What changed by a statement without objects is told with the last test that had the row.
 
+    That test need not have committed; and no change before it is blamed.
+    """
+    tests = """
 def test_one(session):
-    CountryFactory(code="AT")
+    CountryFactory(code="AT").name = "Austria"
     session.commit()
 
 def test_two(session):
+    CountryFactory(code="AT")
+
+def test_three(session):
     session.execute(Country.__table__.update().values(name="all"))
     session.commit()
 
-def test_three(session):
+def test_four(session):
     CountryFactory(code="AT")
 """
-    assert leaks(run, tests) == [(None, "three", "Country(code='AT')", "name", "'at'", "'all'")]
+    assert leaks(run, tests) == [
+        ("one", "two", "Country(code='AT')", "name", "'at'", "'Austria'"),
+        (None, "four", "Country(code='AT')", "name", "'Austria'", "'all'"),
+    ]
+
+
+def test_statement_that_is_rolled_back(run):
+    """A row that is read after a statement has changed it is as it was, once that is undone."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT")
+
+def test_two(session):
+    session.execute(Country.__table__.update().values(name="all"))
+    CountryFactory(code="AT")
+
+def test_three(session):
+    CountryFactory(code="AT")
+
+def test_four(session):
+    session.execute(Country.__table__.update().values(name="all"))
+    session.commit()
+    CountryFactory(code="AT")  # its own change
+"""
+    assert leaks(run, tests) == []
 
 
 def test_change_left_in_a_session(run):

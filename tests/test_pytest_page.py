@@ -55,9 +55,9 @@ def calls(factory, seconds, statements, created, inside=(), count=1):
         },
         "seconds": seconds,
         "statements": statements,
-        "reused_statements": 0,
         "repeated": 0,
         "defaults": 0,
+        "spare": 0,
         "inside": list(inside),
     }
 
@@ -105,6 +105,10 @@ def widths(browser):
     return {name: width for name, width in frames(browser) if width > 2}
 
 
+def users(browser):
+    return [width for name, width in frames(browser) if name == "User"]
+
+
 def cells(browser, table):
     rows = browser.find_elements(By.CSS_SELECTOR, f"#{table} tbody tr")
     return [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows]
@@ -128,6 +132,11 @@ def test_headline_and_tables(shown):
         ["Order *", "2", "2", "0", "2", "0"],
         ["User", "2", "0", "2", "1", "1"],
     ]
+    assert [row[:4] for row in cells(browser, "costs")] == [
+        ["Order *", "4.50", "3.00", "10"],
+        ["User", "1.50", "1.50", "4"],
+    ]
+    assert cells(browser, "plain") == [["Order", "2", "0", "0", "0"]]
     assert cells(browser, "cascades") == [["Order", "User", "2", "1", "1.50", "25.0 %"]]
     assert cells(browser, "tests")[0] == ["tests/test_0.py::test_0", "3.00", "4.00", "2", "5"]
     assert not browser.find_element(By.ID, "leaks-section").is_displayed()
@@ -154,10 +163,15 @@ def test_widths(shown):
     metric = Select(browser.find_element(By.ID, "metric"))
     metric.select_by_value("rows")
     settled(browser, lambda: abs(widths(browser).get("test_0", 0) - full * 2 / 3) <= 2)
+    click(browser, "test_1")
+    settled(browser, lambda: widths(browser).get("test_1") == full)
+    metric.select_by_value("seconds")  # and the zoom stays
+    settled(browser, lambda: widths(browser).get("User") == pytest.approx(full / 3, abs=2))
+    assert widths(browser)["test_1"] == full
+    browser.find_element(By.ID, "reset").click()
     metric.select_by_value("statements")
     settled(browser, lambda: abs(widths(browser).get("test_0", 0) - full / 2) <= 2)
-    users = [width for name, width in frames(browser) if name == "User"]
-    assert users == [pytest.approx(full / 5, abs=2)] * 2
+    settled(browser, lambda: users(browser) == [pytest.approx(full / 5, abs=2)] * 2)
 
 
 def test_zoom(shown):
@@ -225,7 +239,7 @@ def test_nothing_of_the_project_is_run(shown):
     assert browser.execute_script("return window.hacked") is None
     assert browser.find_elements(By.CSS_SELECTOR, "img, iframe, link") == []
     assert any(NASTY in row[0] for row in cells(browser, "factories"))
-    assert cells(browser, "leaks")[0][0] == NASTY
+    assert cells(browser, "leaks")[0][1] == NASTY
 
 
 def test_page_is_whole(shown):

@@ -75,13 +75,64 @@ def test_calls_by_factory(run):
 
 
 def test_undecorated(run):
-    """A factory that is not decorated says which of its rows were like another of their test."""
-    run(TESTS, "--reuse-report=report.json")
+    """A factory that is not decorated says which of its rows were like another of their test.
+
+    Those that SubFactories made are rows to save, with the rows that were made for them.
+    """
+    tests = """
+    import factory
+    from factories import BaseFactory, CountryFactory, Note, NoteFactory, User
+
+    class PlainUserFactory(BaseFactory):
+        class Meta:
+            model = User
+        email = factory.Sequence(str)
+        country = factory.SubFactory(CountryFactory, code=factory.Sequence(lambda n: f"{n:02}"))
+
+    class PlainNoteFactory(BaseFactory):
+        class Meta:
+            model = Note
+        text = "Hello"
+        user = factory.SubFactory(PlainUserFactory)
+
+    def test():
+        PlainNoteFactory()
+        PlainNoteFactory()
+        PlainNoteFactory(text="Bye")
+        PlainNoteFactory(text="Bye")
+        PlainNoteFactory(user__email="a")
+    """
+    run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
     _, factories = reported()
-    note = factories["NoteFactory"]
+    note = factories["PlainNoteFactory"]
     assert not note["decorated"]
-    assert note["would_reuse"] == {"repeated": 1, "defaults": 1, "rows": 3}
-    assert factories["UserFactory"]["would_reuse"] is None
+    assert note["would_reuse"] == {"repeated": 1, "defaults": 1, "rows": 0}
+    # A user and a country for each of the three notes after the first.
+    assert factories["PlainUserFactory"]["would_reuse"] == {
+        "repeated": 0,
+        "defaults": 3,
+        "rows": 6,
+    }
+    assert factories["CountryFactory"]["would_reuse"] is None
+
+
+def test_saved(run):
+    """Saved are the rows that were not made, and their INSERTs, less what reuse itself sends."""
+    tests = """
+    from factories import Country, CountryFactory, UserFactory
+
+    def test(session):
+        UserFactory(email="a")
+        for _ in range(9):
+            UserFactory(email="a")
+    """
+    run(tests, "--reuse-report=report.json")
+    document, factories = reported()
+    user, country = factories["UserFactory"], factories["CountryFactory"]
+    # Nine users and the countries made for them, less SELECT, SAVEPOINT and RELEASE of the first.
+    assert user["saved"] == {"rows": 18, "statements": 18 - (user["own_statements"] - 1)}
+    assert country["saved"] == {"rows": 0, "statements": 1 - country["own_statements"]}
+    assert document["totals"]["saved"]["statements"] == 20 - document["totals"]["statements"]
 
 
 def test_repeats_of_another_test(run):
@@ -145,9 +196,9 @@ def test_lookup_of_its_own(run):
     run(tests, "--reuse-report=report.json").assert_outcomes(passed=2)
     _, factories = reported()
     assert factories["OldFactory"]["created"] == 1
-    assert factories["OldFactory"]["sources"] == {"own": 2}
+    assert factories["OldFactory"]["sources"] == {"lookup": 2}
     assert factories["CachedFactory"]["created"] == 1
-    assert factories["CachedFactory"]["sources"] == {"own": 1}
+    assert factories["CachedFactory"]["sources"] == {"lookup": 1}
 
 
 @pytest.mark.single
@@ -334,12 +385,27 @@ def test_terminal(run):
         "UserFactory *9 *5 *4 *5 *4*",
         "factory * seconds * own * stmts * own * saved rows * saved stmts",
         "[*] not decorated *created *repeated *defaults *rows to save",
-        "NoteFactory [*] * 4 * 1 * 1 * 3",
+        "NoteFactory [*] * 4 * 1 * 1 * 0",
         "NoteFactory -> UserFactory *4 *1 *%",
         "test_terminal.py::test_notes * *%",
     ]
     for line in lines:  # those of a table come in the order of their seconds
         result.stdout.fnmatch_lines([line])
+
+
+def test_never_reused(run):
+    """A decorated factory that never reused is named: its key is new each time."""
+    result = run(
+        "from factories import UserFactory\ndef test(): UserFactory.create_batch(3)",
+        "--reuse-report",
+    )
+    result.stdout.fnmatch_lines(["decorated, and never reused: UserFactory (3 calls)"])
+
+
+def test_nothing_was_run(run):
+    """A run of no test has no report."""
+    result = run(TESTS, "--reuse-report", "--collect-only")
+    result.stdout.no_fnmatch_line("*factory reuse*")
 
 
 def test_nothing_is_shown_unasked(run):
@@ -423,20 +489,20 @@ def test_unknown_file(run):
     [
         ("created=9", "created 13 of 9"),
         ("calls=1,created=9", "calls 19 of 1, created 13 of 9"),
-        ("statements=1", "statements * of 1"),
+        ("statements=1 --reuse-budget=calls=9", "statements * of 1, calls 19 of 9"),
         ("seconds=0", "seconds * of 0"),
     ],
 )
 def test_budget_of_the_run(run, budget, message):
     """A run whose factories do more than the budget fails, and shows the figures."""
-    result = run(TESTS, f"--reuse-budget={budget}")
+    result = run(TESTS, *f"--reuse-budget={budget}".split(" "))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["NoteFactory*", f"over the reuse budget: {message}"])
 
 
 def test_budget_kept(run):
     """A run within its budget passes, and shows nothing."""
-    result = run(TESTS, "--reuse-budget=created=13, calls=19")
+    result = run(TESTS, "--reuse-budget=created=13, calls=1", "--reuse-budget=calls=19")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.no_fnmatch_line("*factory reuse*")
 
@@ -446,13 +512,14 @@ def test_budget_kept(run):
     [
         ("rows=3", "*takes calls, created, statements, seconds, not 'rows'*"),
         ("created=few", "*created is a number from 0 on, not 'few'*"),
+        ("created=1 --reuse-budget=calls=x", "*calls is a number from 0 on, not 'x'*"),
         ("created=-1", "*created is a number from 0 on, not '-1'*"),
         ("", "*not ''*"),
     ],
 )
 def test_bad_budget(run, budget, message):
     """A budget of what cannot be limited is refused at once."""
-    result = run(TESTS, f"--reuse-budget={budget}")
+    result = run(TESTS, *f"--reuse-budget={budget}".split(" "))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
 
@@ -625,12 +692,13 @@ def test_failing_test(run):
         UserFactory(email="a@example.org")
         assert 0
     """
-    result = run(tests, "--reuse-report")
+    result = run(tests, "--reuse-strict")
     result.assert_outcomes(passed=1, failed=1)
+    result.stdout.no_fnmatch_line("*= factory reuse =*")
     result.stdout.fnmatch_lines(
         [
             "*- Reused rows -*",
-            "CountryFactory: Country(code='FR') (*), made by test_failing_test.py::test_first",
+            "CountryFactory: Country(code='FR') (*), made by the fixture kept (module scope)",
             "CountryFactory: Country(code='IT') (*), made before the run, *",
             "CountryFactory: Country(code='CH') (*), made before the run, *",
             "UserFactory: User(email='a@example.org') (*), made by this test",

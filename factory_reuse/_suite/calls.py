@@ -6,8 +6,6 @@ from typing import Any, Iterable
 
 from typing_extensions import TypedDict, final
 
-from ..report import Source
-
 
 @final
 class Call:
@@ -15,23 +13,36 @@ class Call:
 
     Attributes:
         factory: the factory's id.
-        source: where its object came from; ``own`` if a lookup of the factory's own gave it.
+        source: where its object came from; ``lookup`` if a factory that is not decorated looked it
+            up by itself.
         again: for a factory that is not decorated: whether the new row is like one that the test
             had: ``repeated``, it was given the same values; ``defaults``, it was given none.
+        pulled: whether a SubFactory made the call.
         inside: the calls that it made.
     """
 
-    __slots__ = ("again", "factory", "inside", "seconds", "source", "started", "statements")
+    __slots__ = (
+        "again",
+        "factory",
+        "inside",
+        "pulled",
+        "seconds",
+        "source",
+        "started",
+        "statements",
+    )
 
     def __init__(
         self,
         factory: str,
-        source: Source | str,
+        source: str,
         started: float,
         seconds: float,
         statements: int,
-        again: str,
         inside: list[Call],
+        *,
+        again: str,
+        pulled: bool,
     ) -> None:
         self.factory = factory
         self.source = source
@@ -39,6 +50,7 @@ class Call:
         self.seconds = seconds
         self.statements = statements
         self.again = again
+        self.pulled = pulled
         self.inside = inside
 
 
@@ -49,9 +61,9 @@ class Calls(TypedDict):
         factory: the factory's id.
         sources: how many objects came from where; ``created`` among them.
         seconds: of all calls, those inside them included; so are ``statements``.
-        reused_statements: of the calls that reused.
         repeated: new rows that were given the same values as another of the same test.
         defaults: new rows that were given nothing, as another of the same test was.
+        spare: those of these two that a SubFactory made.
         inside: the calls that these made.
     """
 
@@ -61,9 +73,9 @@ class Calls(TypedDict):
     sources: dict[str, int]
     seconds: float
     statements: int
-    reused_statements: int
     repeated: int
     defaults: int
+    spare: int
     inside: list[Any]
 
 
@@ -88,9 +100,9 @@ def _sum(factory: str, calls: list[Call]) -> Calls:
         "sources": sources,
         "seconds": sum(call.seconds for call in calls),
         "statements": sum(call.statements for call in calls),
-        "reused_statements": sum(call.statements for call in calls if call.source != "created"),
         "repeated": sum(call.again == "repeated" for call in calls),
         "defaults": sum(call.again == "defaults" for call in calls),
+        "spare": sum(bool(call.again) and call.pulled for call in calls),
         "inside": summed(inside) if inside else [],
     }
 
@@ -109,9 +121,9 @@ def merge(into: list[Calls], more: Iterable[Calls]) -> None:
         there["created"] += calls["created"]
         there["seconds"] += calls["seconds"]
         there["statements"] += calls["statements"]
-        there["reused_statements"] += calls["reused_statements"]
         there["repeated"] += calls["repeated"]
         there["defaults"] += calls["defaults"]
+        there["spare"] += calls["spare"]
         merge(there["inside"], calls["inside"])
 
 

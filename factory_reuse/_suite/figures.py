@@ -32,7 +32,14 @@ class Part(TypedDict):
 
 
 class Saved(TypedDict):
-    """What reuse has spared, reckoned by what the factory's new rows cost in the same run."""
+    """What reuse has spared, reckoned by what the factory's new rows brought in the same run.
+
+    Attributes:
+        rows: those reused, and those that would have been made for them.
+        statements: an INSERT for each of these, less all that is sent beside the INSERTs in order
+            to look up, and to undo a refused insert alone: SELECT, SAVEPOINT, RELEASE. Below zero,
+            where that is more.
+    """
 
     rows: int
     statements: int
@@ -44,7 +51,8 @@ class WouldReuse(TypedDict):
     Attributes:
         repeated: they were given the same values.
         defaults: they were given none.
-        rows: how many rows it would have spared, those made for them included.
+        rows: how many rows it would have spared to reuse those that SubFactories made, the rows
+            made for them included. What tests themselves ask for may be meant to be several.
     """
 
     repeated: int
@@ -207,13 +215,13 @@ class Figures:
 
     def _figures(self, factory: str, count: _Count) -> FactoryFigures:
         info, reused = self._info[factory], count.calls - count.created
-        # Where it made none in this run, each has spared a row, and its INSERT.
         rows = count.rows / count.created if count.created else 1.0
-        statements = count.created_statements / count.created if count.created else 1.0
+        saved = round(reused * rows)
+        beside_inserts = max(0, count.own_statements - count.created)
         would_reuse: WouldReuse = {
             "repeated": count.repeated,
             "defaults": count.defaults,
-            "rows": round((count.repeated + count.defaults) * rows),
+            "rows": round(count.spare * rows),
         }
         return {
             "id": factory,
@@ -231,15 +239,15 @@ class Figures:
             "statements": count.statements,
             "own_statements": count.own_statements,
             "saved": {
-                "rows": round(reused * rows),
-                "statements": max(0, round(reused * statements - count.reused_statements)),
+                "rows": saved if info["decorated"] else 0,
+                "statements": saved - beside_inserts if info["decorated"] else 0,
             },
             "would_reuse": None if info["decorated"] else would_reuse,
         }
 
 
-#: Where a reused object may come from; ``own``: a lookup of the factory's own.
-ORDER = ("cache", "pending", "database", "race", "recycled", "own")
+#: Where a reused object may come from; see :class:`~factory_reuse._suite.calls.Call`.
+ORDER = ("cache", "pending", "database", "race", "recycled", "lookup")
 
 
 class _Count:
@@ -250,8 +258,7 @@ class _Count:
         self.seconds = self.own_seconds = 0.0
         self.calls = self.created = self.top_level = self.rows = 0
         self.statements = self.own_statements = 0
-        self.created_statements = self.reused_statements = 0
-        self.repeated = self.defaults = 0
+        self.repeated = self.defaults = self.spare = 0
 
 
 def _count(calls: list[Calls], above: tuple[str, ...], counts: dict[str, _Count]) -> int:
@@ -268,10 +275,9 @@ def _count(calls: list[Calls], above: tuple[str, ...], counts: dict[str, _Count]
         count.top_level += 0 if above else each["calls"]
         count.repeated += each["repeated"]
         count.defaults += each["defaults"]
+        count.spare += each["spare"]
         count.own_seconds += each["seconds"] - spent(inside)
         count.own_statements += each["statements"] - sum(i["statements"] for i in inside)
-        count.created_statements += each["statements"] - each["reused_statements"]
-        count.reused_statements += each["reused_statements"]
         if factory not in above:  # or its time is in there already
             count.seconds += each["seconds"]
             count.statements += each["statements"]

@@ -28,9 +28,18 @@ class Ledger(Generic[V]):
         self._open: weakref.WeakKeyDictionary[Connection, dict[Hashable, V]]
         self._open = weakref.WeakKeyDictionary()
 
-    def put(self, connection: Connection, row: Hashable, value: V) -> None:
-        """Keep a value that holds if the connection's transaction is committed."""
-        self._kept(self._open.setdefault(root_of(connection), {}), row, value)
+    def put(
+        self, connection: Connection, row: Hashable, value: V, *, settled: bool = False
+    ) -> None:
+        """Keep a value.
+
+        Args:
+            settled: whether it holds even if the connection's transaction is not committed.
+        """
+        own = self._open.setdefault(root_of(connection), {})
+        if settled and row not in own:
+            own = self._settled.setdefault(connection.dialect, {})
+        self._kept(own, row, value)
 
     def get(self, connection: Connection, row: Hashable) -> V | None:
         """Return what the transaction knows of a row, itself or from those before it."""

@@ -15,7 +15,7 @@ from .. import _scope
 from ..report import Report
 from . import budget, table
 from .calls import Calls, factories_in, merge
-from .figures import Figures, Part
+from .figures import Figures, Part, spent
 from .files import WRITERS, write
 from .rows import Rows
 from .tracer import Tracer
@@ -41,9 +41,9 @@ def begin(config: pytest.Config) -> None:
                 f"{' or '.join(WRITERS)}. If this is what to test, name it before the option."
             )
     limits: dict[str, float] = {}
-    if options.reuse_budget is not None:
+    for given in options.reuse_budget or ():
         try:
-            limits = budget.parsed(options.reuse_budget)
+            limits.update(budget.parsed(given))
         except ValueError as error:
             raise pytest.UsageError(f"--reuse-budget: {error}") from None
     suite = Suite(config, leaks=options.reuse_leaks)
@@ -153,10 +153,15 @@ class Suite:
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
-        started = time.perf_counter()
+        if fixturedef.scope == "function":
+            yield
+            return
+        started, test = time.perf_counter(), self.rows.test
+        # Which test is the first to want it, is chance.
+        self.rows.test = f"the fixture {fixturedef.argname} ({fixturedef.scope} scope)"
         yield
-        if fixturedef.scope != "function":
-            merge(self._wide, self.tracer.since(started))
+        self.rows.test = test
+        merge(self._wide, self.tracer.since(started))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
@@ -194,7 +199,11 @@ class Suite:
                 raise ValueError("a budget is given by name: reuse_budget(created=3)")
             limits = budget.checked(marker.kwargs)
         except ValueError as error:
-            pytest.fail(f"reuse_budget: {error}", pytrace=False)
+            wrong = f"reuse_budget: {error}"
+        else:
+            wrong = ""
+        if wrong:
+            pytest.fail(wrong, pytrace=False)
         exceeded = budget.exceeded(limits, self._calls, self._wide)
         if exceeded:
             figures = self._names()
@@ -250,6 +259,8 @@ class Output:
             write(file, self._figures)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self._figures.tests:
+            return  # nothing was run
         shows_report = self._config.getoption("reuse_report") is not None
         width = terminalreporter._tw.fullwidth
         if shows_report or self._exceeded:
@@ -269,7 +280,7 @@ class Output:
 
     def _add_outside(self, part: Part) -> None:
         if part["calls"]:
-            self._figures.add(OUTSIDE, 0.0, part)
+            self._figures.add(OUTSIDE, spent(part["calls"]), part)
 
 
 def _print(terminalreporter: Any, lines: Callable[[], Iterator[str]]) -> None:

@@ -18,7 +18,7 @@ from typing_extensions import final
 
 from .._cache import observing
 from .._values import described
-from .ledger import Ledger
+from .ledger import Ledger, root_of
 
 
 class Received(TypedDict):
@@ -89,7 +89,12 @@ class Rows:
         self._made_here: weakref.WeakKeyDictionary[InstanceState[Any], str]
         self._made_here = weakref.WeakKeyDictionary()
         self._seen: Ledger[Seen] = Ledger()
-        self._changed: Ledger[str] = Ledger()
+        #: The test, and the value; of a row's attribute, or of those of all rows.
+        self._changed: Ledger[tuple[str, Any]] = Ledger()
+        #: The statements that may have changed rows: of the test, and of a transaction.
+        self._wrote: set[str] = set()
+        self._writing: weakref.WeakKeyDictionary[Connection, set[str]]
+        self._writing = weakref.WeakKeyDictionary()
         #: The rows that the test has, and over which connection.
         self._held: weakref.WeakKeyDictionary[InstanceState[Any], weakref.ref[Connection]]
         self._held = weakref.WeakKeyDictionary()
@@ -99,6 +104,7 @@ class Rows:
         """Forget what the test before was given."""
         self.test = test
         self.received = {}
+        self._wrote = set()
 
     def end_test(self) -> None:
         """Note what the test leaves changed in rows whose session outlives it."""
@@ -185,7 +191,11 @@ class Rows:
         now = Seen(self.test, _values(state), read=source in ("database", "race"))
         if before is not None:
             self._compare(state, factory, key, before, now, connection)
-        self._seen.put(connection, state.key, now)
+        self._seen.put(connection, state.key, now, settled=self._is_settled(connection, state))
+
+    def _is_settled(self, connection: Connection, state: InstanceState[Any]) -> bool:
+        """Whether the row is as it was before the transaction began."""
+        return not _write(self._writing.get(root_of(connection), set()), state)
 
     def _compare(
         self,
@@ -200,9 +210,13 @@ class Rows:
             new = now.values.get(name, old)
             if _same(old, new):
                 continue
-            changed_by = self._changer(state, name, connection)
-            # A database rounds and converts what a row was made of: that is no change.
-            if changed_by == self.test or (changed_by is None and not (before.read and now.read)):
+            changed_by = self._changer(state, name, new, connection)
+            if changed_by == self.test:
+                continue
+            # A database rounds and converts what a row was made of: that is no change. And the
+            # test may have sent the statement itself.
+            by_statement = before.read and now.read and not _write(self._wrote, state)
+            if changed_by is None and not by_statement:
                 continue
             change = state.key, name, changed_by, described(new)
             if change in self._told:
@@ -221,15 +235,21 @@ class Rows:
                 }
             )
 
-    def _changer(self, state: InstanceState[Any], name: str, connection: Connection) -> str | None:
-        changer = self._changed.get(connection, (state.key, name))
-        if changer is None:
-            changer = self._changed.get(connection, (state.mapper.base_mapper, name))
-        return changer
+    def _changer(
+        self, state: InstanceState[Any], name: str, new: Any, connection: Connection
+    ) -> str | None:
+        """Return the test that gave the attribute the value, if that is known."""
+        for place in (state.key, state.mapper.base_mapper):
+            test, value = self._changed.get(connection, (place, name)) or (None, None)
+            # What is of another type may be this value, as the database gives it back.
+            if test is not None and (_same(value, new) or type(value) is not type(new)):
+                return test
+        return None
 
     def _note_changes(self, connection: Connection, state: InstanceState[Any]) -> None:
         for name in state.committed_state:
-            self._changed.put(connection, (state.key, name), self.test)
+            change = self.test, state.dict.get(name)
+            self._changed.put(connection, (state.key, name), change)
 
     def _on_update(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
         self._note_changes(connection, inspect(obj))
@@ -237,9 +257,9 @@ class Rows:
     def _on_bulk_update(self, update: Any) -> None:
         mapper, session = update.mapper, update.session
         connection = session.connection(bind_arguments={"mapper": mapper})
-        for target in update.values:
+        for target, value in update.values.items():
             name = getattr(target, "key", target)
-            self._changed.put(connection, (mapper.base_mapper, name), self.test)
+            self._changed.put(connection, (mapper.base_mapper, name), (self.test, value))
 
     # How long that is known ------------------------------------------------------------------
 
@@ -248,18 +268,30 @@ class Rows:
         return self._made, self._seen, self._changed
 
     def _on_commit(self, connection: Connection, *args: Any) -> None:
+        self._writing.pop(root_of(connection), None)
         for ledger in self._ledgers:
             ledger.on_commit(connection)
 
     def _on_rollback(self, connection: Connection, *args: Any) -> None:
+        self._writing.pop(root_of(connection), None)
         for ledger in self._ledgers:
             ledger.on_rollback(connection)
 
     def _on_statement(self, context: Any, statement: str) -> None:
+        verb = statement.lstrip()[:9].upper()
+        if verb.startswith(_HARMLESS):
+            return
+        if self._follows_values:
+            self._wrote.add(statement)
+            self._writing.setdefault(context.root_connection, set()).add(statement)
         # What a table's next rows hold, and which ids they get, has nothing to do with these.
-        if statement.lstrip()[:8].upper().startswith(("TRUNCATE", "DROP")):
+        if verb.startswith(("TRUNCATE", "DROP")):
             for ledger in self._ledgers:
                 ledger.clear(context.root_connection)
+
+
+#: What changes no row that was there.
+_HARMLESS = ("SELECT", "INSERT", "SAVEPOINT", "RELEASE")
 
 
 def shown(state: InstanceState[Any], key: str) -> str:
@@ -274,6 +306,12 @@ def shown(state: InstanceState[Any], key: str) -> str:
         values = dict(zip(names, state.identity))
     given = ", ".join(f"{name}={described(value)}" for name, value in values.items())
     return f"{state.class_.__name__}({given})"
+
+
+def _write(statements: set[str], state: InstanceState[Any]) -> bool:
+    """Whether one of the statements may have changed the row."""
+    tables = [table.name for table in state.mapper.tables]
+    return any(table in statement for table in tables for statement in statements)
 
 
 def _connection(session: Session, state: InstanceState[Any]) -> Connection:

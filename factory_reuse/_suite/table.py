@@ -95,6 +95,12 @@ def factory_lines(
     ]
     header = ["factory", "seconds", "own", "stmts", "own", "saved rows", "saved stmts"]
     yield from _table(header, rows, width)
+    never = [each for each in factories if each["decorated"] and not each["reused"]]
+    if never:
+        yield ""
+        yield "decorated, and never reused: " + ", ".join(
+            f"{figures.name(each['id'])} ({each['calls']:,} calls)" for each in never
+        )
     plain = [each for each in factories if each["would_reuse"] is not None]
     if plain:
         yield ""
@@ -146,9 +152,12 @@ def leak_lines(figures: Figures, leaks: Sequence[Leak]) -> Iterator[str]:
 
 
 def _saved(saved: Saved) -> str:
-    if not any(saved.values()):
+    rows, statements = saved["rows"], saved["statements"]
+    if not rows:
         return ""
-    return f"; reuse saved about {saved['rows']:,} rows and {saved['statements']:,} statements"
+    if statements < 0:
+        return f"; reuse saved about {rows:,} rows, for {-statements:,} statements more"
+    return f"; reuse saved about {rows:,} rows and {statements:,} statements"
 
 
 def _more(count: int, what: str) -> Iterator[str]:

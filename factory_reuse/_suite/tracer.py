@@ -100,7 +100,7 @@ class Tracer(_scope.Recorder):
         super().add(ended)
         outcome = ended.outcome
         factory = self._id(ended.meta)
-        self._end(factory, outcome.source, ended.started, outcome.seconds, outcome.statements, "")
+        self._end(factory, outcome.source, ended.started, outcome.seconds, outcome.statements)
         self._witness(ended.obj, factory, outcome.key, outcome.source)
 
     @contextlib.contextmanager
@@ -110,18 +110,18 @@ class Tracer(_scope.Recorder):
         build = builders.build
 
         # `self` is the tracer.
-        def traced(builder: Any, *args: Any, **kwargs: Any) -> Any:
+        def traced(builder: Any, parent_step: Any = None, force_sequence: Any = None) -> Any:
             meta = builder.factory_meta
             if builder.strategy != enums.CREATE_STRATEGY or isinstance(meta, DeclaredOptions):
-                return build(builder, *args, **kwargs)
+                return build(builder, parent_step, force_sequence)
             factory = self._id(meta)
             if not factory:
-                return build(builder, *args, **kwargs)
+                return build(builder, parent_step, force_sequence)
             given = dict(builder.extras)
             mark = (_scope.current().recorder or self).begin()
             inserts = self._inserts
-            obj = build(builder, *args, **kwargs)
-            self._add_plain(factory, obj, given, mark, inserts)
+            obj = build(builder, parent_step, force_sequence)
+            self._add_plain(factory, obj, given, mark, inserts, pulled=parent_step is not None)
             return obj
 
         builders.build = traced
@@ -142,7 +142,14 @@ class Tracer(_scope.Recorder):
         self._inserted[inspect(obj)] = self._inserts
 
     def _add_plain(
-        self, factory: str, obj: Any, given: dict[str, Any], mark: _scope.Mark, inserts: int
+        self,
+        factory: str,
+        obj: Any,
+        given: dict[str, Any],
+        mark: _scope.Mark,
+        inserts: int,
+        *,
+        pulled: bool,
     ) -> None:
         """Take down a call of a factory that is not decorated."""
         seconds, statements = mark.spent()
@@ -151,11 +158,11 @@ class Tracer(_scope.Recorder):
         if isinstance(state, InstanceState):
             # A lookup of its own may have given a row that was there.
             new = state.key is None or self._inserted.get(state, 0) > inserts
-            source = "created" if new and state not in self._seen else "own"
+            source = "created" if new and state not in self._seen else "lookup"
             self._seen.add(state)
         if source == "created":
             again = self._is_again(factory, given)
-        self._end(factory, source, mark.started, seconds, statements, again)
+        self._end(factory, source, mark.started, seconds, statements, again=again, pulled=pulled)
         self._witness(obj, factory, "", source)
 
     def _is_again(self, factory: str, given: dict[str, Any]) -> str:
@@ -178,14 +185,25 @@ class Tracer(_scope.Recorder):
         started: float,
         seconds: float,
         statements: int,
-        again: str,
+        *,
+        again: str = "",
+        pulled: bool = False,
     ) -> None:
         ended = self._ended.setdefault(_strand(), [])
         first = len(ended)
         while first and ended[first - 1].started >= started:
             first -= 1
-        inside = ended[first:]
-        ended[first:] = [Call(factory, source, started, seconds, statements, again, inside)]
+        call = Call(
+            factory,
+            source,
+            started,
+            seconds,
+            statements,
+            ended[first:],
+            again=again,
+            pulled=pulled,
+        )
+        ended[first:] = [call]
 
     def _id(self, meta: Any) -> str:
         """Return the factory's id, by which it is in the report; none if it makes no rows."""

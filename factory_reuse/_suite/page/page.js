@@ -16,8 +16,13 @@
   byId("headline").textContent =
     `${seconds(totals.factory_seconds)} s in factories, ${percent(totals.share)} of the tests' ` +
     `${seconds(totals.seconds)} s: ${whole(totals.calls)} calls, ${whole(totals.created)} created, ` +
-    `${whole(totals.reused)} reused, ${whole(totals.statements)} statements; reuse saved about ` +
-    `${whole(totals.saved.rows)} rows and ${whole(totals.saved.statements)} statements.`;
+    `${whole(totals.reused)} reused, ${whole(totals.statements)} statements${saved(totals.saved)}`;
+
+  function saved({ rows, statements }) {
+    if (!rows) return "";
+    const cost = statements < 0 ? `, for ${whole(-statements)} statements more` : ` and ${whole(statements)} statements`;
+    return `; reuse saved about ${whole(rows)} rows${cost}`;
+  }
 
   // Flame graph: run > module > test > factory > the factories that it pulled
 
@@ -59,19 +64,32 @@
 
   const color = (kind) => getComputedStyle(document.documentElement).getPropertyValue(`--${kind}`);
   const flame = byId("flame");
-  let chart, root, here;
+  let chart, root, here, inView;
 
   function describe(node) {
     const { name, calls } = node.data;
-    const [all, ...path] = node.ancestors().reverse();
-    const names = path.map((each) => each.data.name).join(" > ");
-    const parts = [names || name, METRICS[metric].text(node.data.value)];
+    const all = node.ancestors().at(-1);
+    const parts = [path(node).join(" > ") || name, METRICS[metric].text(node.data.value)];
     if (all.data.value) parts.push(percent(node.data.value / all.data.value));
     if (calls) parts.push(`${whole(calls)} calls`);
     return parts.join(", ");
   }
 
+  const path = (node) => node.ancestors().reverse().slice(1).map((each) => each.data.name);
+
+  // The frame at the end of the path, or as near to it as there is one.
+  function at(names) {
+    let node = root;
+    for (const name of names) {
+      const next = node.children?.find((child) => child.data.name === name);
+      if (!next) break;
+      node = next;
+    }
+    return node;
+  }
+
   function draw() {
+    const zoomed = inView ? path(inView) : [];
     flame.replaceChildren();
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     chart = window.flame.flamegraph()
@@ -90,10 +108,11 @@
         byId("matches").textContent = byId("search").value ? text : "";
       })
       .label(describe)
-      .onClick((node) => go(node));
+      .onClick((node) => { inView = node; go(node); });
     const selection = window.flame.select(flame).datum(tree());
     selection.call(chart);
-    root = here = selection.datum(); // d3 has made nodes of it
+    root = here = inView = selection.datum(); // d3 has made nodes of it
+    if (zoomed.length) zoom(at(zoomed));
     if (byId("search").value) search();
   }
 
@@ -124,6 +143,7 @@
 
   function zoomOut() {
     chart.resetZoom();
+    inView = root;
     go(root);
   }
 
@@ -194,6 +214,7 @@
       header.scope = "col";
       button.type = "button";
       button.textContent = column.title;
+      if (column.hint) button.title = column.hint;
       if (isText) header.className = "text";
       button.addEventListener("click", () => {
         const falls = sorted === number ? header.ariaSort === "ascending" : !isText;
@@ -216,33 +237,46 @@
     fill();
   }
 
-  const count = (title, value) => ({ title, value, text: whole });
-  const time = (title, value) => ({ title, value, text: seconds });
+  const count = (title, value, hint) => ({ title, value, hint, text: whole });
+  const time = (title, value, hint) => ({ title, value, hint, text: seconds });
   const factories = data.factories;
-  const sources = ["cache", "pending", "database", "race", "recycled", "own"]
-    .filter((source) => factories.some((each) => each.sources[source]));
-  const plain = factories.some((each) => each.would_reuse);
+  const factory = { title: "factory", value: (each) => each.label + (each.decorated ? "" : " *"), hint: "* is not decorated" };
+  const SOURCES = {
+    cache: "in the transaction's cache",
+    pending: "among objects that were not flushed yet",
+    database: "found by a SELECT",
+    race: "there after another transaction had made it first",
+    recycled: "given to recycle()",
+    lookup: "a factory that is not decorated looked it up by itself",
+  };
+  const sources = Object.keys(SOURCES).filter((source) => factories.some((each) => each.sources[source]));
   table("factories", [
-    { title: "factory", value: (each) => each.label + (each.decorated ? "" : " *") },
+    factory,
     count("calls", (each) => each.calls),
-    count("direct", (each) => each.top_level),
-    count("nested", (each) => each.nested),
-    count("created", (each) => each.created),
-    count("reused", (each) => each.reused),
-    ...sources.map((source) => count(source, (each) => each.sources[source] ?? 0)),
-    time("seconds", (each) => each.seconds),
-    time("own seconds", (each) => each.own_seconds),
-    count("statements", (each) => each.statements),
-    count("own statements", (each) => each.own_statements),
-    count("saved rows", (each) => each.saved.rows),
-    count("saved statements", (each) => each.saved.statements),
-    ...(plain ? [
-      count("repeated", (each) => each.would_reuse?.repeated ?? 0),
-      count("defaults", (each) => each.would_reuse?.defaults ?? 0),
-      count("rows to save", (each) => each.would_reuse?.rows ?? 0),
-    ] : []),
+    count("direct", (each) => each.top_level, "by tests and fixtures themselves"),
+    count("nested", (each) => each.nested, "inside a call of a factory"),
+    count("created", (each) => each.created, "new objects"),
+    count("reused", (each) => each.reused, "objects that were there"),
+    ...sources.map((source) => count(source, (each) => each.sources[source] ?? 0, SOURCES[source])),
   ], factories.slice());
-  byId("plain-hint").hidden = !plain;
+  table("costs", [
+    factory,
+    time("seconds", (each) => each.seconds, "with the calls inside"),
+    time("own seconds", (each) => each.own_seconds, "without the calls inside"),
+    count("statements", (each) => each.statements, "with the calls inside; BEGIN, COMMIT and ROLLBACK do not count"),
+    count("own statements", (each) => each.own_statements, "without the calls inside"),
+    count("saved rows", (each) => each.saved.rows, "rows reused, and those that would have been made for them"),
+    count("saved statements", (each) => each.saved.statements, "an INSERT for each, less what reuse itself sends"),
+  ], factories.slice());
+  const plain = factories.filter((each) => each.would_reuse);
+  byId("plain-section").hidden = !plain.length;
+  table("plain", [
+    { title: "factory", value: (each) => each.label },
+    count("created", (each) => each.created),
+    count("repeated", (each) => each.would_reuse.repeated, "given the same values as another one of the same test"),
+    count("defaults", (each) => each.would_reuse.defaults, "given nothing, as another one of the same test"),
+    count("rows to save", (each) => each.would_reuse.rows, "those of these that SubFactories made, with the rows made for them"),
+  ], plain.sort((a, b) => b.would_reuse.rows - a.would_reuse.rows));
   table("cascades", [
     { title: "factory", value: (each) => labelOf.get(each.factory) },
     { title: "pulled", value: (each) => labelOf.get(each.pulled) },
@@ -266,6 +300,7 @@
   ], slowest);
   byId("leaks-section").hidden = !data.leaks.length;
   table("leaks", [
+    { title: "factory", value: (leak) => labelOf.get(leak.factory) ?? leak.factory },
     { title: "row", value: (leak) => leak.row },
     { title: "attribute", value: (leak) => leak.attribute },
     { title: "from", value: (leak) => leak.old },
