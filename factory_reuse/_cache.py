@@ -241,6 +241,7 @@ def _listen(engine: Engine) -> None:
         return
     dispatch = engine.dialect.dispatch
     if any(listener is not _on_any for name in _EXECUTIONS for listener in getattr(dispatch, name)):
+        engine = getattr(engine, "_proxied", engine)
         _heard.add(engine)
         event.listen(engine, "before_cursor_execute", _on_cursor)
     else:
@@ -251,7 +252,8 @@ def _listen(engine: Engine) -> None:
 
 def hears(engine: Engine) -> bool:
     """Whether every statement of the engine is told to the scope's recorder."""
-    return engine.dialect in _heard or engine in _heard
+    # An engine with options of its own has the listeners of the one that it was made of.
+    return engine.dialect in _heard or getattr(engine, "_proxied", engine) in _heard
 
 
 def _on_cursor(connection: Connection, *executed: Any) -> None:

@@ -7,6 +7,7 @@ other's blocks. Objects to be recycled have one of their own: whose turn it is o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from contextvars import ContextVar
 from types import FrameType
@@ -32,42 +33,72 @@ class Recorder:
         self.report = Report()
         self.statements = 0
 
+    @property
+    def outer(self) -> Recorder | None:
+        """Who is told, too: the recorder around this one, or the process's."""
+        return _everyones if self._outer is None else self._outer
+
     def count_statement(self) -> None:
         """Count a statement that is sent to the database now."""
-        recorder: Recorder | None = self
-        while recorder is not None:
-            recorder.statements += 1
-            recorder = recorder._outer
+        self.statements += 1
+        outer = self.outer
+        if outer is not None:
+            outer.count_statement()
+
+    def sent(self) -> int:
+        """Return how many statements were sent so far."""
+        return self.statements
 
     def begin(self) -> Mark:
         """Return the mark of a call that begins now."""
-        return Mark(self, self.statements, time.perf_counter())
+        return Mark(self, self.sent(), _CLOCK[0](), next(_NUMBERS))
 
     def add(self, ended: Ended) -> None:
         """Take down what became of a call."""
         self.report.outcomes.append(ended.outcome)
-        if self._outer is not None:
-            self._outer.add(ended)
+        outer = self.outer
+        if outer is not None:
+            outer.add(ended)
+
+
+class Everyones(Recorder):
+    """Takes down what becomes of calls in the whole process; see :func:`everywhere`."""
+
+    __slots__ = ()
+
+    @property
+    def outer(self) -> Recorder | None:
+        return self._outer
+
+
+#: Not an attribute of the module: libraries that freeze the time look for those.
+_CLOCK: Final = [time.perf_counter]
+
+_NUMBERS: Final = itertools.count()
 
 
 @final
 class Mark(NamedTuple):
-    """Where a call began."""
+    """Where a call began.
+
+    Attributes:
+        number: calls that begin later have higher ones.
+    """
 
     recorder: Recorder
     statements: int
     started: float
+    number: int
 
     def end(self, meta: Any, key: str, source: Source, depth: int, obj: Any) -> None:
         """Take down what became of the call, which ends now."""
         seconds, statements = self.spent()
         outcome = Outcome(meta.name, key, source, depth, statements, seconds)
-        self.recorder.add(Ended(outcome, meta, obj, self.started))
+        self.recorder.add(Ended(outcome, meta, obj, self.number))
 
     def spent(self) -> tuple[float, int]:
         """Return how many seconds and statements it is since."""
-        seconds = time.perf_counter() - self.started
-        return seconds, self.recorder.statements - self.statements
+        return _CLOCK[0]() - self.started, self.recorder.sent() - self.statements
 
 
 @final
@@ -77,13 +108,13 @@ class Ended(NamedTuple):
     Attributes:
         meta: the options of its factory.
         obj: what it gave.
-        started: when it began, by the clock of ``time.perf_counter``.
+        number: that of its mark.
     """
 
     outcome: Outcome
     meta: Any
     obj: Any
-    started: float
+    number: int
 
 
 @final
@@ -145,25 +176,34 @@ current: Callable[[], Scope] = _scope.get
 
 
 @contextlib.contextmanager
-def everywhere(*, recorder: Recorder | None = None, off: bool = False) -> Iterator[None]:
+def everywhere(*, recorder: Everyones | None = None, off: bool = False) -> Iterator[None]:
     """For the block, in all threads and tasks: what holds where no block of theirs says more.
 
     Args:
-        recorder: where outcomes go that no other recorder takes down.
+        recorder: who is told of every call, too.
         off: whether no row is reused.
     """
-    global current
-    before = current
+    global current, _everyones
+    before, before_everyones = current, _everyones
+    if recorder is not None:
+        recorder._outer, _everyones = _everyones, recorder
 
     def here() -> Scope:
-        scope = before()
-        return scope._replace(recorder=scope.recorder or recorder, off=scope.off or off)
+        scope = _scope.get()
+        inherited = before().off if before is not _scope.get else False
+        return scope._replace(
+            recorder=scope.recorder or _everyones, off=scope.off or off or inherited
+        )
 
     current = here
     try:
         yield
     finally:
-        current = before
+        current, _everyones = before, before_everyones
+
+
+#: Who is told of every call in the process.
+_everyones: Everyones | None = None
 
 
 @contextlib.contextmanager
@@ -218,7 +258,7 @@ def watch() -> Iterator[Report]:
             ProductFactory(category__name="Books")
         assert report.by_factory["CategoryFactory"].reused == 1
     """
-    recorder = Recorder(current().recorder)
+    recorder = Recorder(_scope.get().recorder)
     with within(recorder=recorder):
         yield recorder.report
 

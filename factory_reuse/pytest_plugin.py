@@ -94,5 +94,5 @@ def reuse_report(request: pytest.FixtureRequest) -> Report:
     """
     from ._suite.plugin import report_of
 
-    report: Any = report_of(request.config)
+    report: Any = report_of(request)
     return report  # type: ignore[no-any-return]

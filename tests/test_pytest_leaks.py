@@ -98,20 +98,55 @@ def test_two(session):
 
 
 def test_change_by_its_maker(run):
-    """The test that made the row may change it, and is not told of that itself."""
+    """Whoever made a row may go on with it: a test, a fixture, and the factory's own hooks."""
     tests = """
-def test_one(session):
+import factory
+from factories import BaseFactory
+from factory_reuse import reuse_existing
+
+@reuse_existing
+class HookedFactory(BaseFactory):
+    class Meta:
+        model = Country
+    code = "FR"
+    name = "raw"
+    @factory.post_generation
+    def hook(self, create, extracted, **kwargs):
+        self.name = "set by the hook"
+
+@pytest.fixture(scope="module")
+def country(countries):
+    Session.configure(bind=engine)
+    with Session() as session:
+        country = session.query(Country).filter_by(code="CH").one()
+        country.name = "set by the fixture"
+        session.commit()
+    Session.remove()
+
+def test_one(session, country):
     user = UserFactory(email="a@example.org")
     session.commit()
     user.email = "b@example.org"
+    HookedFactory()
     session.commit()
     assert UserFactory(email="b@example.org") is user
 
 def test_two(session):
     UserFactory(email="b@example.org")
+    HookedFactory()
+    CountryFactory(code="CH")
 """
-    row = "User(email='b@example.org')"
-    assert leaks(run, tests) == [("one", "two", row, "email", "'a@example.org'", "'b@example.org'")]
+    found = leaks(run, tests)
+    assert found == [
+        (
+            "the fixture country (module scope)",
+            "two",
+            "Country(code='CH')",
+            "name",
+            "'ch'",
+            "'set by the fixture'",
+        )
+    ]
 
 
 def test_change_by_a_query(run):
@@ -129,10 +164,7 @@ def test_two(session):
 
 
 def test_change_by_a_statement(run):
-    """What changed by a statement without objects is told with the last test that had the row.
-
-    That test need not have committed; and no change before it is blamed.
-    """
+    """A change by a statement without objects is told with its test, not with one before it."""
     tests = """
 def test_one(session):
     CountryFactory(code="AT").name = "Austria"
@@ -150,7 +182,7 @@ def test_four(session):
 """
     assert leaks(run, tests) == [
         ("one", "two", "Country(code='AT')", "name", "'at'", "'Austria'"),
-        (None, "four", "Country(code='AT')", "name", "'Austria'", "'all'"),
+        ("three", "four", "Country(code='AT')", "name", "'Austria'", "'all'"),
     ]
 
 
@@ -171,6 +203,151 @@ def test_four(session):
     session.execute(Country.__table__.update().values(name="all"))
     session.commit()
     CountryFactory(code="AT")  # its own change
+"""
+    assert leaks(run, tests) == []
+
+
+def test_change_by_one_of_several(run):
+    """Where several tests may have made a change, none is blamed, but the last that had the row."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT")
+
+def test_two(session):
+    session.execute(Country.__table__.update().values(name="two"))
+    session.commit()
+
+def test_three(session):
+    session.execute(Country.__table__.update().values(name="three").where(Country.code == "CH"))
+    session.commit()
+
+def test_four(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [(None, "four", "Country(code='AT')", "name", "'at'", "'two'")]
+
+
+def test_savepoint(run):
+    """A change that is rolled back to a SAVEPOINT is none; nor is what is made then a change."""
+    tests = """
+@pytest.fixture(scope="module")
+def connection(countries):
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("BEGIN")
+        yield connection
+
+@pytest.fixture
+def session(connection):
+    nested = connection.begin_nested()
+    Session.configure(bind=connection)
+    yield Session()
+    Session.remove()
+    nested.rollback()
+
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    UserFactory(email="a")
+    session.flush()
+
+def test_two(session):
+    CountryFactory(code="AT")
+    session.execute(User.__table__.insert(), {"email": "b"})
+    UserFactory(email="b")
+"""
+    assert leaks(run, tests) == []
+
+
+def test_values_that_change_by_themselves(run):
+    """Versions, times of the last change and computed columns are not the tests' changes."""
+    tests = """
+from factories import Base, BaseFactory
+from factory_reuse import reuse_existing
+from sqlalchemy import Column, Integer, String, func, select
+from sqlalchemy.orm import column_property
+
+class Page(Base):
+    __tablename__ = "page"
+    id = Column(Integer, primary_key=True)
+    slug = Column(String(9), unique=True)
+    text = Column(String(9))
+    version = Column(Integer, nullable=False)
+    touched = Column(Integer, default=0, onupdate=1)
+    users = column_property(select(func.count(User.id)).scalar_subquery())
+    __mapper_args__ = {"version_id_col": version}
+
+@reuse_existing
+class PageFactory(BaseFactory):
+    class Meta:
+        model = Page
+    slug = "a"
+
+@pytest.fixture(scope="module", autouse=True)
+def page(countries):
+    Base.metadata.create_all(engine)
+    with Session(bind=engine) as session:
+        session.add(Page(slug="a"))
+        session.commit()
+    Session.remove()
+    yield
+    Page.__table__.drop(engine)
+
+def test_one(session):
+    PageFactory().text = "x"
+    UserFactory()
+    session.commit()
+
+def test_two(session):
+    PageFactory()
+"""
+    assert leaks(run, tests) == [("one", "two", "Page(slug='a')", "text", "None", "'x'")]
+
+
+def test_values_of_the_project(run):
+    """Values that cannot be compared, copied or shown do no harm, and are no change."""
+    tests = """
+from decimal import Decimal
+from factories import Base, BaseFactory
+from factory_reuse import reuse_existing
+from sqlalchemy import Column, Integer, PickleType, String
+
+class Odd:
+    def __init__(self, *state): pass
+    def _refuse(self, *args):
+        raise RuntimeError("the value's own")
+    __eq__ = __ne__ = __hash__ = __repr__ = __bool__ = __deepcopy__ = _refuse
+
+class Thing(Base):
+    __tablename__ = "thing"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(9), unique=True)
+    one = Column(PickleType(comparator=lambda a, b: True))
+    other = Column(PickleType(comparator=lambda a, b: True))
+    long = Column(PickleType)
+
+@reuse_existing(on_mismatch="keep")
+class ThingFactory(BaseFactory):
+    class Meta:
+        model = Thing
+    name = "a"
+    one = [Decimal("sNaN")]
+    long = b"x" * 3_000_000
+
+@pytest.fixture(scope="module", autouse=True)
+def things(countries):
+    Base.metadata.create_all(engine)
+    Session.configure(bind=engine)
+    ThingFactory(other=Odd)
+    Session.commit()
+    Session.remove()
+    yield
+    Thing.__table__.drop(engine)
+
+def test_one(session):
+    ThingFactory()
+    session.commit()
+
+def test_two(session):
+    ThingFactory()
 """
     assert leaks(run, tests) == []
 

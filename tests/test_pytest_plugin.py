@@ -699,8 +699,8 @@ def test_failing_test(run):
         [
             "*- Reused rows -*",
             "CountryFactory: Country(code='FR') (*), made by the fixture kept (module scope)",
-            "CountryFactory: Country(code='IT') (*), made before the run, *",
-            "CountryFactory: Country(code='CH') (*), made before the run, *",
+            "CountryFactory: Country(code='IT') (*), made by no test that is known",
+            "CountryFactory: Country(code='CH') (*), made by no test that is known",
             "UserFactory: User(email='a@example.org') (*), made by this test",
         ]
     )
@@ -721,6 +721,232 @@ def test_retried_and_sub_tests(run):
     run(tests, "--reuse-report=report.json")
     _, factories = reported()
     assert factories["CountryFactory"]["calls"] == 2
+
+
+def test_asked_for_at_run_time(run):
+    """A fixture that is asked for by its name at run time tells what comes after it."""
+    tests = """
+    from factories import CountryFactory
+
+    def test(request):
+        report = request.getfixturevalue("reuse_report")
+        CountryFactory()
+        assert report.created == 1
+    """
+    run(tests).assert_outcomes(passed=1)
+
+
+def test_watched_from_outside(run):
+    """A fixture that watches the whole run hides nothing from a marker or the fixture."""
+    tests = """
+    import pytest
+    from factories import CountryFactory
+    from factory_reuse import watch
+
+    @pytest.fixture(scope="session", autouse=True)
+    def watched():
+        with watch() as report:
+            yield report
+
+    def test_fixture(reuse_report, watched):
+        CountryFactory()
+        assert reuse_report.created == watched.created == 1
+
+    @pytest.mark.reuse_budget(created=0)
+    def test_marker():
+        CountryFactory()
+    """
+    run(tests).assert_outcomes(passed=1, failed=1)
+
+
+def test_flaky_test(run, pytester):
+    """A test that begins again has a budget and a report of its own each time."""
+    pytester.makepyfile(
+        again="""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                runtestprotocol(item, nextitem=nextitem)
+            return True
+        """
+    )
+    tests = """
+    import pytest
+    from factories import CountryFactory
+
+    @pytest.mark.reuse_budget(created=1)
+    def test(reuse_report):
+        CountryFactory()
+        assert reuse_report.created == 1
+    """
+    pytester.syspathinsert()
+    run(tests, "-pagain").assert_outcomes(passed=2)
+
+
+def test_budget_with_nested_shared_fixtures(run):
+    """A shared fixture that asks for another one by its name is left out of the budget once."""
+    tests = """
+    import pytest
+    from factories import CountryFactory, Session, engine
+
+    @pytest.fixture(scope="module")
+    def inner(tables):
+        CountryFactory.create_batch(3, code=None)
+
+    @pytest.fixture(scope="module")
+    def outer(tables, request):
+        Session.configure(bind=engine)
+        request.getfixturevalue("inner")
+        Session.rollback()
+        Session.remove()
+
+    @pytest.mark.reuse_budget(created=1)
+    def test(outer, session):
+        CountryFactory.create_batch(2, code=None)
+    """
+    result = run(tests)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["over its reuse budget: created 2 of 1"])
+
+
+def test_frozen_time(run):
+    """Where the clock stands still, calls beside each other stay beside each other."""
+    tests = """
+    import time
+    from factories import CountryFactory, NoteFactory
+
+    def test(monkeypatch):
+        monkeypatch.setattr(time, "perf_counter", lambda: 1.0)
+        CountryFactory(code="CH")
+        NoteFactory()
+        CountryFactory(code="FR")
+    """
+    run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
+    _, factories = reported()
+    assert [factories["CountryFactory"][k] for k in ("top_level", "nested")] == [2, 1]
+    assert factories["CountryFactory"]["seconds"] > 0
+
+
+def test_listeners_and_options_of_the_project(run):
+    """A statement is one, whatever listens to it, and whichever engine it goes through."""
+    tests = """
+    from factories import CountryFactory, Session, engine
+    from sqlalchemy import event
+    from factory_reuse import watch
+
+    def test(session):
+        Session.remove()
+        event.listen(engine, "do_execute", lambda *executed: None)
+        seen = []
+        event.listen(engine, "before_cursor_execute", lambda *executed: seen.append(executed[2]))
+        with engine.execution_options(a=1).connect() as connection:
+            Session.configure(bind=connection)
+            with watch() as report:
+                CountryFactory()
+            assert report.statements == len(seen) > 1
+            Session.remove()
+    """
+    run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
+    document, _ = reported()
+    assert document["totals"]["statements"] == 4
+
+
+def test_watching_asks_nothing(run):
+    """Watching opens no connection, begins no transaction, and asks no value what it is."""
+    tests = """
+    import pytest
+    from factories import Base, BaseFactory, Country, CountryFactory, Session, UserFactory
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.exc import PendingRollbackError
+    from factory_reuse import recycle
+
+    class PlainFactory(BaseFactory):
+        class Meta:
+            model = Country
+            exclude = ("engine",)
+        engine = None
+
+    def test_engine_as_a_value(tmp_path):
+        def connect():
+            raise AssertionError("connected")
+        PlainFactory(engine=create_engine("sqlite://", creator=connect))
+
+    def test_begun(session):
+        country = CountryFactory()
+        session.commit()
+        country.code
+        session.rollback()
+        begun = []
+        event.listen(session, "after_begin", lambda *args: begun.append(args))
+        with recycle(country):
+            try:
+                UserFactory.build(country=CountryFactory.build())
+            finally:
+                assert not begun
+
+    def test_inactive(session):
+        country = CountryFactory()
+        user = UserFactory(email="a")
+        session.add(Country(id=country.id, code="AT"))
+        with pytest.raises(Exception):
+            session.flush()
+        with pytest.raises(PendingRollbackError):
+            session.connection()
+        UserFactory.create_batch(0)
+        assert CountryFactory.build().code == "AT"
+    """
+    for option in ("--reuse-report", "--reuse-leaks"):
+        run(tests, option, warnings="-Wdefault").assert_outcomes(passed=3)
+
+
+def test_file_that_cannot_be_written(run):
+    """A report that cannot be written fails the run, and says why after all else."""
+    result = run(TESTS, "--reuse-report=/dev/null/report.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["factory reuse report: *'/dev/null'*", "*2 passed*"])
+    Path("report.html").mkdir()
+    result = run(TESTS, "--reuse-report=report.html")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_sub_test_that_fails(run):
+    """A failing subtest names the rows that were given so far."""
+    tests = """
+    from factories import CountryFactory
+
+    def test(subtests):
+        CountryFactory()
+        with subtests.test():
+            CountryFactory()
+            assert 0
+    """
+    if int(pytest.__version__.partition(".")[0]) < 9:
+        pytest.skip("pytest has subtests since version 9")
+    result = run(tests, "--reuse-report=report.json")
+    result.stdout.fnmatch_lines(["CountryFactory: Country(code='AT') (cache), made by this test"])
+    _, factories = reported()
+    assert factories["CountryFactory"]["calls"] == 2
+
+
+def test_run_inside_a_run(run):
+    """A run inside another one, in the same process, has its own report."""
+    inner = "from factories import CountryFactory\ndef test(): CountryFactory()"
+    tests = f"""
+    import pathlib, shutil
+    pytest_plugins = "pytester"
+
+    def test_outer(pytester):
+        for file in pathlib.Path({str(PROJECT)!r}).glob("*.py"):
+            shutil.copy(file, pytester.path)
+        pytester.makepyfile({inner!r})
+        options = "-pno:randomly", "-pno:xdist", "-pno:cacheprovider", "--reuse-report"
+        result = pytester.runpytest_inprocess(*options)
+        result.stdout.fnmatch_lines(["*: 1 calls, 1 created*"])
+    """
+    result = run(tests, "--reuse-report")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*: 1 calls, 1 created*"])
 
 
 def test_plugin_leaves_nothing_behind(run):

@@ -15,6 +15,7 @@ class Call:
         factory: the factory's id.
         source: where its object came from; ``lookup`` if a factory that is not decorated looked it
             up by itself.
+        number: that of its mark.
         again: for a factory that is not decorated: whether the new row is like one that the test
             had: ``repeated``, it was given the same values; ``defaults``, it was given none.
         pulled: whether a SubFactory made the call.
@@ -25,10 +26,10 @@ class Call:
         "again",
         "factory",
         "inside",
+        "number",
         "pulled",
         "seconds",
         "source",
-        "started",
         "statements",
     )
 
@@ -36,7 +37,7 @@ class Call:
         self,
         factory: str,
         source: str,
-        started: float,
+        number: int,
         seconds: float,
         statements: int,
         inside: list[Call],
@@ -46,7 +47,7 @@ class Call:
     ) -> None:
         self.factory = factory
         self.source = source
-        self.started = started
+        self.number = number
         self.seconds = seconds
         self.statements = statements
         self.again = again

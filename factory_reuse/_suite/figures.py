@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Final, Iterator
 
 from typing_extensions import TypedDict, final
 
@@ -123,6 +123,10 @@ class Totals(TypedDict):
     saved: Saved
 
 
+#: What is said of calls that no test makes: those while modules are imported, say.
+OUTSIDE: Final = "(outside of the tests)"
+
+
 @final
 class Figures:
     """Collects what the tests' phases come to.
@@ -199,7 +203,7 @@ class Figures:
         seconds = sum(test["seconds"] for test in self.tests.values())
         factory_seconds = spent(calls)
         return {
-            "tests": len(self.tests),
+            "tests": len(self.tests.keys() - {OUTSIDE}),
             "seconds": seconds,
             "factory_seconds": factory_seconds,
             "share": share(factory_seconds, seconds),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from pathlib import Path
 from typing import Any, Callable, Final, Iterator
 
@@ -15,15 +14,12 @@ from .. import _scope
 from ..report import Report
 from . import budget, table
 from .calls import Calls, factories_in, merge
-from .figures import Figures, Part, spent
+from .figures import OUTSIDE, Figures, Part, spent
 from .files import WRITERS, write
 from .rows import Rows
 from .tracer import Tracer
 
 NAME: Final = "factory_reuse.suite"
-
-#: What is said of calls that no test makes: those while modules are imported, say.
-OUTSIDE: Final = "(outside of the tests)"
 
 
 def begin(config: pytest.Config) -> None:
@@ -38,8 +34,10 @@ def begin(config: pytest.Config) -> None:
         if file.suffix not in WRITERS:
             raise pytest.UsageError(
                 f"--reuse-report={file}: the name of a report's file ends with "
-                f"{' or '.join(WRITERS)}. If this is what to test, name it before the option."
+                f"{' or '.join(WRITERS)}. If this is what to test, write --reuse-report= before it."
             )
+        if file.is_dir():
+            raise pytest.UsageError(f"--reuse-report={file} is a directory.")
     limits: dict[str, float] = {}
     for given in options.reuse_budget or ():
         try:
@@ -67,20 +65,31 @@ def around(item: pytest.Item, *, off: bool, told: bool) -> Iterator[None]:
         if off:
             stack.enter_context(_scope.everywhere(off=True))
         if told and not manager.has_plugin(NAME):
-            suite = Suite(item.config, leaks=False)
-            suite.begin()
-            stack.callback(suite.end)
-            manager.register(suite, NAME)
-            stack.callback(manager.unregister, suite)
-            suite.begin_test(item)
+            stack.callback(_begin_at(item.config).close)
         yield
 
 
-def report_of(config: pytest.Config) -> Report:
-    """Return what the present test's calls led to."""
-    suite: Any = config.pluginmanager.get_plugin(NAME)
+def report_of(request: pytest.FixtureRequest) -> Report:
+    """Return what the present test's calls led to.
+
+    From now on, if nobody took them down before: the fixture was asked for by a name at run time.
+    """
+    if not request.config.pluginmanager.has_plugin(NAME):
+        request.addfinalizer(_begin_at(request.config).close)
+    suite: Any = request.config.pluginmanager.get_plugin(NAME)
     report: Report = suite.tracer.report
     return report
+
+
+def _begin_at(config: pytest.Config) -> contextlib.ExitStack:
+    """Follow the tests from here on, until the stack is closed."""
+    suite = Suite(config, leaks=False)
+    suite.begin()
+    stack = contextlib.ExitStack()
+    stack.callback(suite.end)
+    config.pluginmanager.register(suite, NAME)
+    stack.callback(config.pluginmanager.unregister, suite)
+    return stack
 
 
 @final
@@ -99,6 +108,7 @@ class Suite:
         #: What the test has done, and how much of it in fixtures that other tests have, too.
         self._calls: list[Calls] = []
         self._wide: list[Calls] = []
+        self._in_wide = False
 
     def begin(self) -> None:
         """Listen."""
@@ -124,13 +134,8 @@ class Suite:
     # What pytest calls -----------------------------------------------------------------------
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.begin_test(item)
-        yield
-        self.rows.begin_test(OUTSIDE)
-
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+        self.begin_test(item)  # here, since this is where a flaky test begins again
         yield
         self._end_phase()
 
@@ -150,32 +155,34 @@ class Suite:
         yield
         self.rows.end_test()
         self._end_phase()
+        self.rows.begin_test(OUTSIDE)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
-        if fixturedef.scope == "function":
+        if fixturedef.scope == "function" or self._in_wide:
             yield
             return
-        started, test = time.perf_counter(), self.rows.test
+        mark, test = self.tracer.begin(), self.rows.test
         # Which test is the first to want it, is chance.
         self.rows.test = f"the fixture {fixturedef.argname} ({fixturedef.scope} scope)"
+        self._in_wide = True
         yield
-        self.rows.test = test
-        merge(self._wide, self.tracer.since(started))
+        self._in_wide, self.rows.test = False, test
+        merge(self._wide, self.tracer.since(mark))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
+        # Before the transaction of the test, and what is known of it, ends.
+        received = self.rows.received() if call.excinfo is not None else []
         outcome = yield
-        # Not of a subtest, whose phase goes on.
-        part, self._part = self._part, None
-        if part is None:
-            return
         report = outcome.get_result()
-        report.factory_reuse = part
-        if report.failed and self.rows.received:
-            received = list(self.rows.received.values())
+        if report.failed and received:
             lines = table.received_lines(received, item.nodeid, self._names())
             report.sections.append(("Reused rows", "\n".join(lines)))
+        # There is none for a subtest, whose phase goes on.
+        part, self._part = self._part, None
+        if part is not None:
+            report.factory_reuse = part
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output: dict[str, Any] | None = getattr(self._config, "workeroutput", None)
@@ -235,6 +242,7 @@ class Output:
         self._limits = limits
         self._figures = Figures()
         self._exceeded = ""
+        self._unwritten: list[str] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         part: Part | None = getattr(report, "factory_reuse", None)
@@ -253,10 +261,14 @@ class Output:
         self._add_outside(self._suite.outside())
         calls = self._figures.all_calls()
         self._exceeded = budget.exceeded(self._limits, calls, [])
-        if self._exceeded and session.exitstatus == pytest.ExitCode.OK:
+        for file in self._files if self._figures.tests else ():
+            try:
+                write(file, self._figures)
+            except OSError as error:
+                self._unwritten.append(f"factory reuse report: {error}")
+        failed = self._exceeded or self._unwritten
+        if failed and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        for file in self._files:
-            write(file, self._figures)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self._figures.tests:
@@ -272,8 +284,10 @@ class Output:
             _print(terminalreporter, lambda: table.leak_lines(self._figures, leaks))
             if not leaks:
                 terminalreporter.write_line("none")
-        for file in self._files:
+        for file in self._files if not self._unwritten else ():
             terminalreporter.write_line(f"factory reuse report: {file}")
+        for line in self._unwritten:
+            terminalreporter.write_line(line, red=True)
         if self._exceeded:
             line = f"over the reuse budget: {self._exceeded}"
             terminalreporter.write_line(line, red=True)

@@ -1,17 +1,18 @@
-"""The rows that a suite's tests receive: who made them, and who changed them on the way."""
+"""The rows that a suite's tests receive: who made them, and who changed them on the way.
+
+Watching changes nothing: no statement is sent, no attribute loaded, no session asked for a
+connection. What is known comes from SQLAlchemy's events.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import datetime
-import decimal
-import enum
-import uuid
+import functools
+import itertools
 import weakref
-from typing import Any, Iterator, NamedTuple, TypedDict
+from typing import Any, Callable, Final, Iterator, NamedTuple, TypedDict
 
-from sqlalchemy import event, inspect
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from typing_extensions import final
@@ -19,6 +20,7 @@ from typing_extensions import final
 from .._cache import observing
 from .._values import described
 from .ledger import Ledger, root_of
+from .values import followed, kept, same, told, values_of
 
 
 class Received(TypedDict):
@@ -27,7 +29,7 @@ class Received(TypedDict):
     Attributes:
         row: the model and the values that it was found by.
         sources: how often it came from where.
-        made_by: the test that made it; none, if it was there before.
+        made_by: the test that made it; none, if none is known.
     """
 
     factory: str
@@ -40,7 +42,7 @@ class Leak(TypedDict):
     """A change of a row that another test was given afterwards.
 
     Attributes:
-        changed_by: the test; none, where a statement without objects changed it.
+        changed_by: the test; none, where it is not known which.
         since: the test that had the row with the old value.
     """
 
@@ -50,21 +52,31 @@ class Leak(TypedDict):
     old: str
     new: str
     changed_by: str | None
-    since: str
+    since: str | None
     received_by: str
 
 
 @final
 class Seen(NamedTuple):
-    """What a row held when a test first had it.
+    """What a row held when a test was first given it, at the time of a number.
 
     Attributes:
         read: whether the values are the database's, not those that the row was made of.
     """
 
     test: str
+    number: int
     values: dict[str, Any]
     read: bool
+
+
+@final
+class Change(NamedTuple):
+    """What a test has made of an attribute."""
+
+    test: str
+    old: Any
+    new: Any
 
 
 @final
@@ -75,36 +87,41 @@ class Rows:
         leaks: whether their values are followed, too.
 
     Attributes:
-        test: the test that runs now.
-        received: what the test was given, by factory and row.
+        test: the test that runs now, or the fixture that is set up for several.
         leaks: what was changed for another test, since they were last taken.
     """
 
     def __init__(self, *, leaks: bool) -> None:
         self.test = ""
-        self.received: dict[Any, Received] = {}
         self.leaks: list[Leak] = []
         self._follows_values = leaks
-        self._made: Ledger[str] = Ledger()
+        self._numbers = itertools.count()
+        #: Each with the key that it was found by, its values, and how often it came from where.
+        self._received: dict[tuple[str, InstanceState[Any]], tuple[str, dict[str, int]]] = {}
+        #: The connections that a session has begun a transaction on.
+        self._begun: weakref.WeakKeyDictionary[Session, weakref.WeakSet[Connection]]
+        self._begun = weakref.WeakKeyDictionary()
         self._made_here: weakref.WeakKeyDictionary[InstanceState[Any], str]
         self._made_here = weakref.WeakKeyDictionary()
-        self._seen: Ledger[Seen] = Ledger()
-        #: The test, and the value; of a row's attribute, or of those of all rows.
-        self._changed: Ledger[tuple[str, Any]] = Ledger()
-        #: The statements that may have changed rows: of the test, and of a transaction.
-        self._wrote: set[str] = set()
-        self._writing: weakref.WeakKeyDictionary[Connection, set[str]]
-        self._writing = weakref.WeakKeyDictionary()
+        #: Rows whose identity is not known before their flush ends.
+        self._inserted: list[tuple[Connection, InstanceState[Any], str]] = []
+        self._deletes: list[tuple[Connection, str]] = []
         #: The rows that the test has, and over which connection.
         self._held: weakref.WeakKeyDictionary[InstanceState[Any], weakref.ref[Connection]]
         self._held = weakref.WeakKeyDictionary()
         self._told: set[Any] = set()
+        self._made: Ledger[str] = Ledger()
+        self._seen: Ledger[Seen] = Ledger()
+        self._changed: Ledger[Change] = Ledger()
+        #: Statements that may have changed rows, the test, and when.
+        self._written: Ledger[tuple[str, int]] = Ledger(limit=1_000)
+        self._ledgers: tuple[Ledger[Any], ...]
+        self._ledgers = self._made, self._seen, self._changed, self._written
 
     def begin_test(self, test: str) -> None:
         """Forget what the test before was given."""
         self.test = test
-        self.received = {}
-        self._wrote = set()
+        self._received = {}
 
     def end_test(self) -> None:
         """Note what the test leaves changed in rows whose session outlives it."""
@@ -116,31 +133,46 @@ class Rows:
 
     def witness(self, obj: Any, factory: str, key: str, source: str) -> None:
         """Take down that a call gave an object."""
-        state = inspect(obj, raiseerr=False)
-        if not isinstance(state, InstanceState):
+        state = state_of(obj)
+        if state is None:
             return
         if source == "created":
             self._made_here[state] = self.test
-        else:
-            self._receive(state, factory, key, source)
+            return
+        key, sources = self._received.setdefault((factory, state), (key, {}))
+        sources[source] = sources.get(source, 0) + 1
         if self._follows_values and source not in ("pending", "recycled"):
             self._follow(state, factory, key, source)
+
+    def received(self) -> list[Received]:
+        """Return the rows that the test was given, in place of new ones."""
+        return [
+            {
+                "factory": factory,
+                "row": shown(state, key),
+                "sources": sources,
+                "made_by": self._maker(state),
+            }
+            for (factory, state), (key, sources) in self._received.items()
+        ]
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """For the block, hear of every row that is written."""
-        heard: list[tuple[Any, str, Any]] = [
+        heard: list[tuple[Any, str, Callable[..., None]]] = [
+            (Session, "after_begin", self._on_begin),
             (Mapper, "after_insert", self._on_insert),
+            (Mapper, "after_delete", self._on_delete),
+            (Engine, "savepoint", self._on_savepoint),
+            (Engine, "release_savepoint", self._on_release),
+            (Engine, "rollback_savepoint", self._on_rollback_to),
             (Engine, "commit", self._on_commit),
             (Engine, "commit_twophase", self._on_commit),
             (Engine, "rollback", self._on_rollback),
             (Engine, "rollback_twophase", self._on_rollback),
         ]
         if self._follows_values:
-            heard += [
-                (Mapper, "after_update", self._on_update),
-                (Session, "after_bulk_update", self._on_bulk_update),
-            ]
+            heard.append((Mapper, "after_update", self._on_update))
         for target, name, listener in heard:
             event.listen(target, name, listener)
         try:
@@ -152,153 +184,193 @@ class Rows:
 
     # Who made a row --------------------------------------------------------------------------
 
-    def _receive(self, state: InstanceState[Any], factory: str, key: str, source: str) -> None:
-        entry = factory, state.key or id(state)
-        known = self.received.get(entry)
-        if known is None:
-            known = self.received[entry] = {
-                "factory": factory,
-                "row": shown(state, key),
-                "sources": {},
-                "made_by": self._maker(state),
-            }
-        known["sources"][source] = known["sources"].get(source, 0) + 1
-
     def _maker(self, state: InstanceState[Any]) -> str | None:
-        session = state.session
         maker = self._made_here.get(state)
-        if maker is None and state.key is not None and session and session.in_transaction():
-            maker = self._made.get(_connection(session, state), state.key)
+        if maker is None and state.key is not None:
+            self._catch_up()
+            for connection in self._connections(state):
+                maker = maker or self._made.get(connection, state.key)
         return maker
 
+    def _connections(self, state: InstanceState[Any]) -> list[Connection]:
+        """Return the connections that the row's session has a transaction on."""
+        session = state.session
+        begun = () if session is None else self._begun.get(session, ())
+        return [each for each in begun if not each.closed and each.in_transaction()]
+
+    def _catch_up(self) -> None:
+        """Take down what was inserted and deleted."""
+        inserted, self._inserted = self._inserted, []
+        for connection, state, test in inserted:
+            if state.key is not None:
+                self._made.put(connection, state.key, test)
+                if self._follows_values:
+                    seen = Seen(test, next(self._numbers), values_of(state), read=False)
+                    self._seen.put(connection, state.key, seen)
+        deletes, self._deletes = self._deletes, []
+        for connection, statement in deletes:
+            gone = functools.partial(_is_of, statement)
+            for ledger in (self._made, self._seen, self._changed):
+                ledger.forget(connection, gone)
+
+    def _on_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
+        self._begun.setdefault(session, weakref.WeakSet()).add(root_of(connection))
+
     def _on_insert(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
-        identity = mapper.identity_key_from_instance(obj)
-        self._made.put(connection, identity, self.test)
-        if self._follows_values:
-            self._seen.put(connection, identity, Seen(self.test, _values(inspect(obj)), read=False))
+        state = state_of(obj)
+        if state is not None:
+            self._inserted.append((connection, state, self.test))
+
+    def _on_delete(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
+        # Of this row alone, not of all in its table.
+        self._deletes = [each for each in self._deletes if not _names(each[1], mapper)]
+        self._catch_up()
+        state = state_of(obj)
+        if state is not None and state.key is not None:
+            for ledger in (self._made, self._seen):
+                ledger.discard(connection, state.key)
 
     # Who changed it --------------------------------------------------------------------------
 
     def _follow(self, state: InstanceState[Any], factory: str, key: str, source: str) -> None:
-        session = state.session
-        if session is None or state.key is None or not session.in_transaction():
+        connections = self._connections(state)
+        if state.key is None or len(connections) != 1:
             return
-        connection = _connection(session, state)
+        self._catch_up()
+        (connection,) = connections
         self._held[state] = weakref.ref(connection)
         before = self._seen.get(connection, state.key)
         if before is not None and before.test == self.test:
             return
-        now = Seen(self.test, _values(state), read=source in ("database", "race"))
-        if before is not None:
-            self._compare(state, factory, key, before, now, connection)
-        self._seen.put(connection, state.key, now, settled=self._is_settled(connection, state))
+        number, read = next(self._numbers), source in ("database", "race")
+        now = Seen(self.test, number, values_of(state), read)
+        for leak in self._compared(connection, state, before, now):
+            change = state.key, leak["attribute"], leak["changed_by"], leak["new"]
+            if change not in self._told:
+                self._told.add(change)
+                self.leaks.append({**leak, "factory": factory, "row": shown(state, key)})
+        # Unless the transaction has changed it, it is so for all.
+        written = any(_names(each, state.mapper) for each, _ in self._written_in(connection))
+        self._seen.put(connection, state.key, now, settled=not written)
 
-    def _is_settled(self, connection: Connection, state: InstanceState[Any]) -> bool:
-        """Whether the row is as it was before the transaction began."""
-        return not _write(self._writing.get(root_of(connection), set()), state)
-
-    def _compare(
-        self,
-        state: InstanceState[Any],
-        factory: str,
-        key: str,
-        before: Seen,
-        now: Seen,
-        connection: Connection,
-    ) -> None:
-        for name, old in before.values.items():
-            new = now.values.get(name, old)
-            if _same(old, new):
+    def _compared(
+        self, connection: Connection, state: InstanceState[Any], before: Seen | None, now: Seen
+    ) -> Iterator[Leak]:
+        for name, new in now.values.items():
+            if before is not None and same(before.values.get(name, new), new):
                 continue
-            changed_by = self._changer(state, name, new, connection)
-            if changed_by == self.test:
+            change = self._changed.get(connection, (state.key, name))
+            # What is of another type may be the same value, as the database gives it back.
+            if change is not None and (same(change.new, new) or type(change.new) is not type(new)):
+                old: Any = change.old
+                changed_by: set[str | None] = {change.test}
+            elif before is not None and name in before.values:
+                old = before.values[name]
+                changed_by = self._writers(connection, state, name, before)
+                # A database rounds and converts what a row was made of.
+                if not changed_by and not (before.read and now.read):
+                    continue
+            else:
                 continue
-            # A database rounds and converts what a row was made of: that is no change. And the
-            # test may have sent the statement itself.
-            by_statement = before.read and now.read and not _write(self._wrote, state)
-            if changed_by is None and not by_statement:
-                continue
-            change = state.key, name, changed_by, described(new)
-            if change in self._told:
-                continue
-            self._told.add(change)
-            self.leaks.append(
-                {
-                    "factory": factory,
-                    "row": shown(state, key),
+            # Who made the row is free to go on with it.
+            if not changed_by & {self.test, self._maker(state)} and not same(old, new):
+                yield {
+                    "factory": "",
+                    "row": "",
                     "attribute": name,
-                    "old": described(old),
-                    "new": described(new),
-                    "changed_by": changed_by,
-                    "since": before.test,
+                    "old": told(old),
+                    "new": told(new),
+                    "changed_by": changed_by.pop() if len(changed_by) == 1 else None,
+                    "since": None if before is None else before.test,
                     "received_by": self.test,
                 }
-            )
 
-    def _changer(
-        self, state: InstanceState[Any], name: str, new: Any, connection: Connection
-    ) -> str | None:
-        """Return the test that gave the attribute the value, if that is known."""
-        for place in (state.key, state.mapper.base_mapper):
-            test, value = self._changed.get(connection, (place, name)) or (None, None)
-            # What is of another type may be this value, as the database gives it back.
-            if test is not None and (_same(value, new) or type(value) is not type(new)):
-                return test
-        return None
+    def _writers(
+        self, connection: Connection, state: InstanceState[Any], name: str, since: Seen
+    ) -> set[str | None]:
+        """Return the tests whose statements may have changed the attribute since then."""
+        column = state.mapper.column_attrs[name].columns[0].name
+        return {
+            test
+            for statement, (test, number) in self._written.items(connection)
+            if number > since.number
+            and column in str(statement)
+            and _names(str(statement), state.mapper)
+        }
+
+    def _written_in(self, connection: Connection) -> Iterator[tuple[str, Any]]:
+        for statement, value in self._written.open_items(connection):
+            yield str(statement), value
 
     def _note_changes(self, connection: Connection, state: InstanceState[Any]) -> None:
         for name in state.committed_state:
-            change = self.test, state.dict.get(name)
-            self._changed.put(connection, (state.key, name), change)
+            if name not in followed(state.mapper):
+                continue
+            key = state.key, name
+            before = self._changed.get(connection, key)
+            old = kept(state.committed_state[name])
+            if before is not None and before.test == self.test:
+                old = before.old
+            self._changed.put(connection, key, Change(self.test, old, kept(state.dict.get(name))))
 
     def _on_update(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
-        self._note_changes(connection, inspect(obj))
-
-    def _on_bulk_update(self, update: Any) -> None:
-        mapper, session = update.mapper, update.session
-        connection = session.connection(bind_arguments={"mapper": mapper})
-        for target, value in update.values.items():
-            name = getattr(target, "key", target)
-            self._changed.put(connection, (mapper.base_mapper, name), (self.test, value))
-
-    # How long that is known ------------------------------------------------------------------
-
-    @property
-    def _ledgers(self) -> tuple[Ledger[Any], ...]:
-        return self._made, self._seen, self._changed
-
-    def _on_commit(self, connection: Connection, *args: Any) -> None:
-        self._writing.pop(root_of(connection), None)
-        for ledger in self._ledgers:
-            ledger.on_commit(connection)
-
-    def _on_rollback(self, connection: Connection, *args: Any) -> None:
-        self._writing.pop(root_of(connection), None)
-        for ledger in self._ledgers:
-            ledger.on_rollback(connection)
+        state = state_of(obj)
+        if state is not None:
+            self._note_changes(connection, state)
 
     def _on_statement(self, context: Any, statement: str) -> None:
         verb = statement.lstrip()[:9].upper()
         if verb.startswith(_HARMLESS):
             return
-        if self._follows_values:
-            self._wrote.add(statement)
-            self._writing.setdefault(context.root_connection, set()).add(statement)
-        # What a table's next rows hold, and which ids they get, has nothing to do with these.
-        if verb.startswith(("TRUNCATE", "DROP")):
-            for ledger in self._ledgers:
-                ledger.clear(context.root_connection)
+        connection = context.root_connection
+        if verb.startswith(("DELETE", "TRUNCATE", "DROP")):
+            self._deletes.append((connection, statement))
+        elif self._follows_values:
+            self._written.put(connection, statement, (self.test, next(self._numbers)))
+
+    # How long that is known ------------------------------------------------------------------
+
+    def _on_savepoint(self, connection: Connection, name: str) -> None:
+        self._catch_up()
+        for ledger in self._ledgers:
+            ledger.on_savepoint(connection, name)
+
+    def _on_release(self, connection: Connection, name: str, context: Any) -> None:
+        self._catch_up()
+        for ledger in self._ledgers:
+            ledger.on_release(connection, name)
+
+    def _on_rollback_to(self, connection: Connection, name: str, context: Any) -> None:
+        self._catch_up()
+        for ledger in self._ledgers:
+            ledger.on_rollback_to(connection, name)
+
+    def _on_commit(self, connection: Connection, *args: Any) -> None:
+        self._catch_up()
+        for ledger in self._ledgers:
+            ledger.on_commit(connection)
+
+    def _on_rollback(self, connection: Connection, *args: Any) -> None:
+        self._catch_up()
+        for ledger in self._ledgers:
+            ledger.on_rollback(connection)
 
 
 #: What changes no row that was there.
-_HARMLESS = ("SELECT", "INSERT", "SAVEPOINT", "RELEASE")
+_HARMLESS: Final = ("SELECT", "INSERT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+
+
+def state_of(obj: Any) -> InstanceState[Any] | None:
+    """Return the state of a mapped object, without asking the object."""
+    try:
+        state = vars(obj).get("_sa_instance_state")
+    except TypeError:  # it has no attributes
+        return None
+    return state if isinstance(state, InstanceState) else None
 
 
 def shown(state: InstanceState[Any], key: str) -> str:
-    """Return the row as text: its model, and the values of the key, or else its identity.
-
-    Nothing is loaded for it.
-    """
+    """Return the row as text: its model, and the values of the key, or else its identity."""
     values = {name: state.dict[name] for name in key.split(", ") if name in state.dict}
     if not values and state.identity is not None:
         columns = state.mapper.primary_key
@@ -308,36 +380,12 @@ def shown(state: InstanceState[Any], key: str) -> str:
     return f"{state.class_.__name__}({given})"
 
 
-def _write(statements: set[str], state: InstanceState[Any]) -> bool:
-    """Whether one of the statements may have changed the row."""
-    tables = [table.name for table in state.mapper.tables]
-    return any(table in statement for table in tables for statement in statements)
+def _names(statement: str, mapper: Mapper[Any]) -> bool:
+    """Whether the statement may be about rows of the mapper."""
+    return any(getattr(table, "name", "") in statement for table in mapper.tables)
 
 
-def _connection(session: Session, state: InstanceState[Any]) -> Connection:
-    return session.connection(bind_arguments={"mapper": state.mapper})
-
-
-_FIXED = (
-    *(str, bytes, int, float, bool, type(None), decimal.Decimal, uuid.UUID, enum.Enum),
-    *(datetime.date, datetime.time, datetime.timedelta),
-)
-
-
-def _values(state: InstanceState[Any]) -> dict[str, Any]:
-    """Return the loaded values of the row's columns, as they are now."""
-    values: dict[str, Any] = {}
-    for attribute in state.mapper.column_attrs:
-        value = state.dict.get(attribute.key, _values)
-        if isinstance(value, _FIXED):
-            values[attribute.key] = value
-        elif isinstance(value, (dict, list)):
-            values[attribute.key] = copy.deepcopy(value)
-    return values
-
-
-def _same(old: Any, new: Any) -> bool:
-    try:
-        return old is new or bool(old == new) or (old != old and new != new)
-    except TypeError:  # a naive and an aware time
-        return False
+def _is_of(statement: str, key: Any) -> bool:
+    """Whether what a ledger knows under the key is of a table that the statement names."""
+    identity = key[0] if isinstance(key[0], tuple) else key
+    return _names(statement, identity[0].__mapper__)

@@ -10,6 +10,9 @@ from .rows import Leak, Received
 #: How many cascades and tests are shown; a report's file has them all.
 MOST = 10
 
+#: How many rows a failing test names.
+_MOST_RECEIVED = 30
+
 #: A name is not cut shorter than this, however narrow the terminal.
 _SHORTEST = 16
 
@@ -129,24 +132,26 @@ def _would_reuse_lines(
 
 
 def received_lines(received: Sequence[Received], test: str, name: Figures) -> Iterator[str]:
-    """Yield a line for each row that a test was given in place of a new one."""
-    for each in received:
+    """Yield a line for each row that a test was given in place of a new one, up to some."""
+    for each in received[:_MOST_RECEIVED]:
         sources = ", ".join(
             source if count == 1 else f"{count} x {source}"
             for source, count in each["sources"].items()
         )
         maker = each["made_by"]
         if maker is None:
-            made = "made before the run, by another process, or not by a session"
+            made = "made by no test that is known"
         else:
             made = "made by this test" if maker == test else f"made by {maker}"
         yield f"{name.name(each['factory'])}: {each['row']} ({sources}), {made}"
+    if len(received) > _MOST_RECEIVED:
+        yield f"(and {len(received) - _MOST_RECEIVED:,} more)"
 
 
 def leak_lines(figures: Figures, leaks: Sequence[Leak]) -> Iterator[str]:
     """Yield what there is to say of each change that another test met."""
     for leak in leaks:
-        changer = leak["changed_by"] or f"a statement without objects, after {leak['since']},"
+        changer = leak["changed_by"] or f"a statement after {leak['since']}"
         yield f"{leak['received_by']} received {leak['row']} from {figures.name(leak['factory'])}:"
         yield f"    {changer} changed {leak['attribute']} from {leak['old']} to {leak['new']}"
 

@@ -21,6 +21,7 @@ from .._declared import DeclaredOptions, authored
 from .._recall import token_of
 from ..report import Report
 from .calls import Call, Calls, summed
+from .rows import state_of
 
 
 class FactoryInfo(TypedDict):
@@ -42,7 +43,7 @@ Witness = Callable[[Any, str, str, str], None]
 
 
 @final
-class Tracer(_scope.Recorder):
+class Tracer(_scope.Everyones):
     """Takes down all calls, and what they were made inside of.
 
     A call is taken down when it ends: those that have ended since it began, and are in no other,
@@ -63,6 +64,7 @@ class Tracer(_scope.Recorder):
         "_inserted",
         "_inserts",
         "_seen",
+        "_sent",
         "_witness",
         "factories",
     )
@@ -71,7 +73,8 @@ class Tracer(_scope.Recorder):
         super().__init__(None)
         self._witness = witness
         self.factories: dict[str, FactoryInfo] = {}
-        self._ids: dict[Any, str] = {}
+        self._ids: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._sent: dict[Hashable, int] = {}
         self._ended: dict[Hashable, list[Call]] = {}
         self._inserted: weakref.WeakKeyDictionary[InstanceState[Any], int]
         self._inserted = weakref.WeakKeyDictionary()
@@ -89,18 +92,27 @@ class Tracer(_scope.Recorder):
     def take(self) -> list[Calls]:
         """Return the sums of the calls since the last time."""
         ended, self._ended = self._ended, {}
+        self._sent = {_strand(): self.sent()}
         return summed(call for calls in ended.values() for call in calls)
 
-    def since(self, started: float) -> list[Calls]:
+    def since(self, mark: _scope.Mark) -> list[Calls]:
         """Return the sums of the calls that began since then, and leave them there."""
-        ended = self._ended.get(_strand(), ())
-        return summed(call for call in ended if call.started >= started)
+        ended = [call for calls in self._ended.values() for call in calls]
+        return summed(call for call in ended if call.number > mark.number)
+
+    def count_statement(self) -> None:
+        super().count_statement()
+        strand = _strand()
+        self._sent[strand] = self._sent.get(strand, 0) + 1
+
+    def sent(self) -> int:
+        return self._sent.get(_strand(), 0)
 
     def add(self, ended: _scope.Ended) -> None:
         super().add(ended)
         outcome = ended.outcome
         factory = self._id(ended.meta)
-        self._end(factory, outcome.source, ended.started, outcome.seconds, outcome.statements)
+        self._end(factory, outcome.source, ended.number, outcome.seconds, outcome.statements)
         self._witness(ended.obj, factory, outcome.key, outcome.source)
 
     @contextlib.contextmanager
@@ -139,7 +151,9 @@ class Tracer(_scope.Recorder):
 
     def _on_insert(self, mapper: Mapper[Any], connection: Any, obj: Any) -> None:
         self._inserts += 1
-        self._inserted[inspect(obj)] = self._inserts
+        state = state_of(obj)
+        if state is not None:
+            self._inserted[state] = self._inserts
 
     def _add_plain(
         self,
@@ -153,21 +167,20 @@ class Tracer(_scope.Recorder):
     ) -> None:
         """Take down a call of a factory that is not decorated."""
         seconds, statements = mark.spent()
-        state = inspect(obj, raiseerr=False)
-        source, again = "created", ""
-        if isinstance(state, InstanceState):
-            # A lookup of its own may have given a row that was there.
-            new = state.key is None or self._inserted.get(state, 0) > inserts
-            source = "created" if new and state not in self._seen else "lookup"
-            self._seen.add(state)
-        if source == "created":
-            again = self._is_again(factory, given)
-        self._end(factory, source, mark.started, seconds, statements, again=again, pulled=pulled)
+        state = state_of(obj)
+        if state is None:
+            return  # no row; or one to be awaited, which is made later
+        # A lookup of its own may have given a row that was there.
+        new = state.key is None or self._inserted.get(state, 0) > inserts
+        source = "created" if new and state not in self._seen else "lookup"
+        self._seen.add(state)
+        again = self._is_again(factory, given) if source == "created" else ""
+        self._end(factory, source, mark.number, seconds, statements, again=again, pulled=pulled)
         self._witness(obj, factory, "", source)
 
     def _is_again(self, factory: str, given: dict[str, Any]) -> str:
-        rows = {name: inspect(value, raiseerr=False) for name, value in given.items()}
-        rows = {name: row for name, row in rows.items() if isinstance(row, InstanceState)}
+        rows = {name: state_of(value) for name, value in given.items()}
+        rows = {name: row for name, row in rows.items() if row is not None}
         plain = {name: value for name, value in given.items() if name not in rows}
         token = token_of(factory, plain)
         if token is None:
@@ -182,7 +195,7 @@ class Tracer(_scope.Recorder):
         self,
         factory: str,
         source: str,
-        started: float,
+        number: int,
         seconds: float,
         statements: int,
         *,
@@ -191,12 +204,12 @@ class Tracer(_scope.Recorder):
     ) -> None:
         ended = self._ended.setdefault(_strand(), [])
         first = len(ended)
-        while first and ended[first - 1].started >= started:
+        while first and ended[first - 1].number > number:
             first -= 1
         call = Call(
             factory,
             source,
-            started,
+            number,
             seconds,
             statements,
             ended[first:],

@@ -305,7 +305,7 @@
     { title: "attribute", value: (leak) => leak.attribute },
     { title: "from", value: (leak) => leak.old },
     { title: "to", value: (leak) => leak.new },
-    { title: "changed by", value: (leak) => leak.changed_by ?? `a statement without objects, after ${leak.since}` },
+    { title: "changed by", value: (leak) => leak.changed_by ?? `a statement after ${leak.since}` },
     { title: "received by", value: (leak) => leak.received_by },
   ], data.leaks);
 }
