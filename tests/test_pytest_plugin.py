@@ -929,7 +929,7 @@ def test_sub_test_that_fails(run):
     assert factories["CountryFactory"]["calls"] == 2
 
 
-def test_run_inside_a_run(run):
+def test_run_inside_a_run(pytester):
     """A run inside another one, in the same process, has its own report."""
     inner = "from factories import CountryFactory\ndef test(): CountryFactory()"
     tests = f"""
@@ -944,7 +944,9 @@ def test_run_inside_a_run(run):
         result = pytester.runpytest_inprocess(*options)
         result.stdout.fnmatch_lines(["*: 1 calls, 1 created*"])
     """
-    result = run(tests, "--reuse-report")
+    pytester.makepyfile(tests)
+    options = "-pno:randomly", "-pno:xdist", "-pno:cacheprovider", "--reuse-report"
+    result = pytester.runpytest_inprocess(*options)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*: 1 calls, 1 created*"])
 
