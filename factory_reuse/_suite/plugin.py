@@ -44,7 +44,7 @@ def begin(config: pytest.Config) -> None:
             limits.update(budget.parsed(given))
         except ValueError as error:
             raise pytest.UsageError(f"--reuse-budget: {error}") from None
-    suite = Suite(config, leaks=options.reuse_leaks)
+    suite = Suite(config, Rows(leaks=options.reuse_leaks))
     suite.begin()
     config.pluginmanager.register(suite, NAME)
     config.add_cleanup(suite.end)
@@ -83,7 +83,7 @@ def report_of(request: pytest.FixtureRequest) -> Report:
 
 def _begin_at(config: pytest.Config) -> contextlib.ExitStack:
     """Follow the tests from here on, until the stack is closed."""
-    suite = Suite(config, leaks=False)
+    suite = Suite(config, None)  # which rows it was, only a report tells
     suite.begin()
     stack = contextlib.ExitStack()
     stack.callback(suite.end)
@@ -94,12 +94,16 @@ def _begin_at(config: pytest.Config) -> contextlib.ExitStack:
 
 @final
 class Suite:
-    """Follows the tests of this process, and puts what they did on their reports."""
+    """Follows the tests of this process, and puts what they did on their reports.
 
-    def __init__(self, config: pytest.Config, *, leaks: bool) -> None:
-        self.figures = Figures()
-        self.rows = Rows(leaks=leaks)
-        self.tracer = Tracer(self.rows.witness)
+    Args:
+        rows: who follows the rows, if anyone.
+    """
+
+    def __init__(self, config: pytest.Config, rows: Rows | None) -> None:
+        self.rows = Rows(leaks=False) if rows is None else rows
+        self.tracer = Tracer(None if rows is None else rows.witness)
+        self._follows_rows = rows is not None
         self._config = config
         self._listening = contextlib.ExitStack()
         self._part: Part | None = None
@@ -112,7 +116,8 @@ class Suite:
 
     def begin(self) -> None:
         """Listen."""
-        self._listening.enter_context(self.rows.listening())
+        if self._follows_rows:
+            self._listening.enter_context(self.rows.listening())
         self._listening.enter_context(self.tracer.listening())
 
     def end(self) -> None:

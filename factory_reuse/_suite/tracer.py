@@ -50,7 +50,7 @@ class Tracer(_scope.Everyones):
     were made inside it. One that raises leaves nothing but those.
 
     Args:
-        witness: is told of each object.
+        witness: is told of each object, if there is one.
 
     Attributes:
         factories: what there is to say of the factories that were called, by their ids.
@@ -69,7 +69,7 @@ class Tracer(_scope.Everyones):
         "factories",
     )
 
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, witness: Witness | None) -> None:
         super().__init__(None)
         self._witness = witness
         self.factories: dict[str, FactoryInfo] = {}
@@ -113,7 +113,8 @@ class Tracer(_scope.Everyones):
         outcome = ended.outcome
         factory = self._id(ended.meta)
         self._end(factory, outcome.source, ended.number, outcome.seconds, outcome.statements)
-        self._witness(ended.obj, factory, outcome.key, outcome.source)
+        if self._witness is not None:
+            self._witness(ended.obj, factory, outcome.key, outcome.source)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -176,7 +177,8 @@ class Tracer(_scope.Everyones):
         self._seen.add(state)
         again = self._is_again(factory, given) if source == "created" else ""
         self._end(factory, source, mark.number, seconds, statements, again=again, pulled=pulled)
-        self._witness(obj, factory, "", source)
+        if self._witness is not None:
+            self._witness(obj, factory, "", source)
 
     def _is_again(self, factory: str, given: dict[str, Any]) -> str:
         rows = {name: state_of(value) for name, value in given.items()}
