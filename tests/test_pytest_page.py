@@ -6,6 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("selenium")
+
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
