@@ -147,6 +147,42 @@ def test_repeats_of_another_test(run):
     assert factories["NoteFactory"]["would_reuse"] == {"repeated": 0, "defaults": 0, "rows": 0}
 
 
+def test_made_factories(run):
+    """Factories of make_factory are told by their model's module, and apart where they repeat."""
+    tests = """
+    import factory
+    from factories import BaseFactory, Note
+
+    def test():
+        made = [factory.make_factory(Note, FACTORY_CLASS=BaseFactory, text=t) for t in "ab"]
+        made[0]()
+        made[1]()
+        made[1]()
+    """
+    run(tests, "--reuse-report=report.json").assert_outcomes(passed=1)
+    _, factories = reported()
+    note = factories["NoteFactory"]
+    assert (note["id"], note["module"], note["calls"]) == ("factories.NoteFactory", "factories", 3)
+    assert note["would_reuse"]["defaults"] == 1
+
+
+def test_lazy_factories(run):
+    """Where a factory sends nothing, because a later flush does, the report says so."""
+    tests = """
+    from factories import BaseFactory, Note
+
+    class LazyFactory(BaseFactory):
+        class Meta:
+            model = Note
+            sqlalchemy_session_persistence = None
+
+    def test():
+        LazyFactory()
+    """
+    result = run(tests, "--reuse-report")
+    result.stdout.fnmatch_lines(["lazy, so that * is in no figure: LazyFactory (1 calls)"])
+
+
 def test_repeats_of_rows(run):
     """A row that is passed is the same value only if it is the same row."""
     tests = """
@@ -384,7 +420,7 @@ def test_terminal(run):
         "NoteFactory [*] *4 *4 *0 *4 *0*",
         "UserFactory *9 *5 *4 *5 *4*",
         "factory * seconds * own * stmts * own * saved rows * saved stmts",
-        "[*] not decorated *created *repeated *defaults *rows to save",
+        "[*] not decorated *created *repeated *defaults *rows to save, at most",
         "NoteFactory [*] * 4 * 1 * 1 * 0",
         "NoteFactory -> UserFactory *4 *1 *%",
         "test_terminal.py::test_notes * *%",
@@ -481,7 +517,7 @@ def test_unknown_file(run):
     """A file that is neither JSON nor HTML is refused: it may be a path of tests."""
     result = run(TESTS, "--reuse-report", "test_unknown_file.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*ends with .json or .html*name it before the option*"])
+    result.stderr.fnmatch_lines(["*ends with .json or .html*write --reuse-report= before it*"])
 
 
 @pytest.mark.parametrize(

@@ -98,16 +98,22 @@ def factory_lines(
     ]
     header = ["factory", "seconds", "own", "stmts", "own", "saved rows", "saved stmts"]
     yield from _table(header, rows, width)
+    lazy = [each for each in factories if each["created"] and not each["statements"]]
+    if lazy:
+        yield ""
+        yield "lazy, so that what a later flush sends is in no figure: " + _names(figures, lazy)
     never = [each for each in factories if each["decorated"] and not each["reused"]]
     if never:
         yield ""
-        yield "decorated, and never reused: " + ", ".join(
-            f"{figures.name(each['id'])} ({each['calls']:,} calls)" for each in never
-        )
+        yield "decorated, and never reused: " + _names(figures, never)
     plain = [each for each in factories if each["would_reuse"] is not None]
     if plain:
         yield ""
         yield from _would_reuse_lines(figures, plain, width)
+
+
+def _names(figures: Figures, factories: Sequence[FactoryFigures]) -> str:
+    return ", ".join(f"{figures.name(each['id'])} ({each['calls']:,} calls)" for each in factories)
 
 
 def _would_reuse_lines(
@@ -127,7 +133,7 @@ def _would_reuse_lines(
             ]
         )
     rows.sort(key=lambda row: -int(row[-1].replace(",", "")))
-    header = ["* not decorated", "created", "repeated", "defaults", "rows to save"]
+    header = ["* not decorated", "created", "repeated", "defaults", "rows to save, at most"]
     yield from _table(header, rows, width)
 
 

@@ -127,14 +127,13 @@ class Tracer(_scope.Everyones):
             meta = builder.factory_meta
             if builder.strategy != enums.CREATE_STRATEGY or isinstance(meta, DeclaredOptions):
                 return build(builder, parent_step, force_sequence)
-            factory = self._id(meta)
-            if not factory:
+            if not self._id(meta):
                 return build(builder, parent_step, force_sequence)
             given = dict(builder.extras)
             mark = (_scope.current().recorder or self).begin()
             inserts = self._inserts
             obj = build(builder, parent_step, force_sequence)
-            self._add_plain(factory, obj, given, mark, inserts, pulled=parent_step is not None)
+            self._add_plain(meta, obj, given, mark, inserts, pulled=parent_step is not None)
             return obj
 
         builders.build = traced
@@ -158,7 +157,7 @@ class Tracer(_scope.Everyones):
 
     def _add_plain(
         self,
-        factory: str,
+        meta: Any,
         obj: Any,
         given: dict[str, Any],
         mark: _scope.Mark,
@@ -175,16 +174,17 @@ class Tracer(_scope.Everyones):
         new = state.key is None or self._inserted.get(state, 0) > inserts
         source = "created" if new and state not in self._seen else "lookup"
         self._seen.add(state)
-        again = self._is_again(factory, given) if source == "created" else ""
+        factory = self._id(meta)
+        again = self._is_again(meta, given) if source == "created" else ""
         self._end(factory, source, mark.number, seconds, statements, again=again, pulled=pulled)
         if self._witness is not None:
             self._witness(obj, factory, "", source)
 
-    def _is_again(self, factory: str, given: dict[str, Any]) -> str:
+    def _is_again(self, meta: Any, given: dict[str, Any]) -> str:
         rows = {name: state_of(value) for name, value in given.items()}
         rows = {name: row for name, row in rows.items() if row is not None}
         plain = {name: value for name, value in given.items() if name not in rows}
-        token = token_of(factory, plain)
+        token = token_of(meta, plain)
         if token is None:
             return ""
         token = token, frozenset(rows.items())
@@ -229,13 +229,14 @@ class Tracer(_scope.Everyones):
                 factory = authored(meta.factory)
                 self.factories[known] = {
                     "name": factory.__name__,
-                    "module": factory.__module__,
+                    "module": _module_of(meta, factory),
                     "decorated": isinstance(meta, DeclaredOptions),
                 }
         return known
 
 
 def _id_of(meta: Any) -> str:
+    factory = authored(meta.factory)
     if not isinstance(meta, DeclaredOptions):
         try:
             mapper = inspect(meta.get_model_class(), raiseerr=False)
@@ -243,8 +244,15 @@ def _id_of(meta: Any) -> str:
             mapper = None
         if not isinstance(mapper, Mapper):
             return ""
-    factory = authored(meta.factory)
-    return f"{factory.__module__}.{factory.__qualname__}"
+    return f"{_module_of(meta, factory)}.{factory.__qualname__}"
+
+
+def _module_of(meta: Any, factory: Any) -> str:
+    """Return where the factory is defined; its model's module for one of ``make_factory``."""
+    module: str = factory.__module__
+    if module.partition(".")[0] == "factory":
+        module = getattr(meta.model, "__module__", module)
+    return module
 
 
 def _strand() -> Hashable:

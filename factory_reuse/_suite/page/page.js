@@ -275,7 +275,7 @@
     count("created", (each) => each.created),
     count("repeated", (each) => each.would_reuse.repeated, "given the same values as another one of the same test"),
     count("defaults", (each) => each.would_reuse.defaults, "given nothing, as another one of the same test"),
-    count("rows to save", (each) => each.would_reuse.rows, "those of these that SubFactories made, with the rows made for them"),
+    count("rows to save, at most", (each) => each.would_reuse.rows, "those of these that SubFactories made, with the rows made for them"),
   ], plain.sort((a, b) => b.would_reuse.rows - a.would_reuse.rows));
   table("cascades", [
     { title: "factory", value: (each) => labelOf.get(each.factory) },
