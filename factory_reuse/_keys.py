@@ -64,8 +64,9 @@ class Key:
         self._plain_types = tuple(part.plain_type for part in self.parts)
         # No names that a listener's additions to the statement would have.
         self._parameters = [f"factory_reuse_{number}" for number in range(len(self.parts))]
-        #: The SELECT for the rows that have the key, once there is one with parameters.
-        self.select: Any = None
+        #: The SELECT for the rows that have the key, once there is one with parameters, and which
+        #: other keys it reads.
+        self.select: tuple[Sequence[Key], Any] | None = None
 
     @property
     def plain(self) -> bool:

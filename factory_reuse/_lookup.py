@@ -59,6 +59,7 @@ class Lookup:
     """Looks rows of one model up through one session, for one call.
 
     Args:
+        keys: all keys by which the model's rows are told apart.
         where: what a row must also satisfy to be found.
         lazy: whether pending objects must stay pending, so that no SELECT may flush them.
         cache: whether the transaction's cache may answer.
@@ -70,6 +71,7 @@ class Lookup:
         session: Session,
         mapper: Mapper[Any],
         *,
+        keys: Sequence[Key],
         where: ColumnElement[Any] | None,
         lazy: bool,
         cache: bool,
@@ -79,7 +81,7 @@ class Lookup:
         self.mapper = mapper
         self.where = where
         self.factory = factory
-        self.queries = Queries(session, mapper, where=where, lazy=lazy)
+        self.queries = Queries(session, mapper, keys=keys, where=where, lazy=lazy)
         self._cache = session_cache(session)
         self._watched = self._where_columns() if cache else None
 
@@ -193,7 +195,7 @@ class Lookup:
                     and isinstance(obj, self.mapper.class_)
                     and not self._superseded(obj, key, values)
                 ):
-                    self._freshen(obj, key.columns, held)
+                    self._freshen(obj, self.queries.read(key), held)
                     if found.setdefault(token, obj) is not obj:
                         twice.add(token)
         for token in twice:
@@ -294,7 +296,7 @@ class Lookup:
         found = []
         for obj, held in self.queries.rows(key, values, locking=locking):
             if not self._superseded(obj, key, values):
-                self._freshen(obj, key.columns, held)
+                self._freshen(obj, self.queries.read(key), held)
                 found.append(obj)
         return found
 

@@ -29,15 +29,23 @@ class Queries:
     """Asks for rows of one model through one session.
 
     Args:
+        keys: all keys by which the model's rows are told apart.
         where: what a row must also satisfy.
         lazy: whether pending objects must stay pending, so that no SELECT may flush them.
     """
 
     def __init__(
-        self, session: Session, mapper: Mapper[Any], *, where: ColumnElement[Any] | None, lazy: bool
+        self,
+        session: Session,
+        mapper: Mapper[Any],
+        *,
+        keys: Sequence[Key],
+        where: ColumnElement[Any] | None,
+        lazy: bool,
     ) -> None:
         self.session = session
         self.mapper = mapper
+        self.keys = keys
         self.where = where
         self.lazy = lazy
 
@@ -56,7 +64,7 @@ class Queries:
     def rows(
         self, key: Key, values: Values, *, locking: bool = False
     ) -> list[tuple[Any, Sequence[Any]]]:
-        """Return the rows that have the key: each an object, and what its columns really hold."""
+        """Return the rows that have the key: each an object, and what :meth:`read` really hold."""
         statement, parameters = self._select(key, values, locking)
         with self._guarded(key, values):
             return self._objects(statement, parameters)
@@ -72,6 +80,17 @@ class Queries:
                 criterion = and_(criterion, self.where)
             found += self._objects(self._built(key, criterion, most=2 * len(many) + 1))
         return found
+
+    def read(self, key: Key) -> tuple[MappedColumn, ...]:
+        """Return the columns of which :meth:`rows` tells what they hold: the key's come first.
+
+        Those of the other keys are to be held against what a call passes, and an object that is in
+        memory may have outdated values for them.
+        """
+        if len(self.keys) == 1:
+            return key.columns
+        others = [column for other in self.keys for column in other.columns]
+        return tuple(dict.fromkeys((*key.columns, *others)))
 
     def count(self, key: Key, values: Values) -> int:
         """Return how many rows have the key."""
@@ -118,9 +137,10 @@ class Queries:
         parameters = None if locking or self.where is not None else key.parameters(values)
         if parameters is None:
             return self._built(key, self._criterion(key, values), locking=locking), {}
-        if key.select is None:
-            key.select = self._built(key, key.parametrised())
-        return key.select, parameters
+        kept = key.select
+        if kept is None or kept[0] is not self.keys:
+            kept = key.select = self.keys, self._built(key, key.parametrised())
+        return kept[1], parameters
 
     def _built(
         self, key: Key, criterion: ColumnElement[Any], *, locking: bool = False, most: int = 2
@@ -129,7 +149,7 @@ class Queries:
         entity: Any = self.mapper.class_
         if owner is not self.mapper:
             entity = with_polymorphic(owner, [self.mapper.class_])
-        read = [adapted(self.mapper, column.column) for column in key.columns]
+        read = [adapted(self.mapper, column.column) for column in self.read(key)]
         statement = self._narrowed(select(entity, *read), criterion)
         statement = statement.options(*_load_options(self.mapper, entity, owner, locking))
         statement = statement.execution_options(factory_reuse=True)  # for listeners of our own

@@ -156,6 +156,7 @@ class Decision:
         self.lookup = lookup or Lookup(
             session,
             plan.mapper,
+            keys=plan.keys,
             where=_expression(plan, call.factory),
             lazy=plan.lazy,
             cache=plan.policy.cache,

@@ -3,6 +3,7 @@
 import datetime
 import warnings
 from decimal import Decimal
+from functools import partial
 
 import factory
 import pytest
@@ -22,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, composite, declarative_base, relationship
 
-from factory_reuse import MismatchError, MismatchWarning, find, reuse_existing
+from factory_reuse import MismatchError, MismatchWarning, create_many, find, reuse_existing
 
 Base = declarative_base()
 
@@ -440,3 +441,16 @@ def test_decimals_of_one_value_in_a_text(cache):
     teams = [declared(code=Decimal(text)) for text in ("1.0", "1.00")]
     assert teams[0] is not teams[1]
     assert declared(code=Decimal("1.0")) is teams[0]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("on", [[("code",), ("name",)], [("name",), ("code",)]])
+def test_row_that_a_statement_has_changed(on, many, session):
+    """A row is held against the passed values as it is, not as the session has it in memory."""
+    declared = reuse_existing(on=on, on_mismatch="raise")(persisting(TeamFactory, "flush"))
+    team = declared(code="x", name="a")
+    session.execute(Team.__table__.update().values(name="b"))
+    call = partial(create_many, declared, [{"code": "x", "name": "a"}]) if many else None
+    with pytest.raises(MismatchError, match="name='a'"):
+        list(call()) if call else declared(code="x", name="a")
+    assert declared(code="x", name="b") is team
