@@ -20,7 +20,7 @@ from typing_extensions import final
 from .._cache import observing
 from .._values import described
 from .ledger import Ledger, root_of
-from .values import followed, kept, same, told, values_of
+from .values import followed, kept, same, state_of, told, values_of
 
 
 class Received(TypedDict):
@@ -358,15 +358,6 @@ class Rows:
 
 #: What changes no row that was there.
 _HARMLESS: Final = ("SELECT", "INSERT", "SAVEPOINT", "RELEASE", "ROLLBACK")
-
-
-def state_of(obj: Any) -> InstanceState[Any] | None:
-    """Return the state of a mapped object, without asking the object."""
-    try:
-        state = vars(obj).get("_sa_instance_state")
-    except TypeError:  # it has no attributes
-        return None
-    return state if isinstance(state, InstanceState) else None
 
 
 def shown(state: InstanceState[Any], key: str) -> str:

@@ -21,7 +21,7 @@ from .._declared import DeclaredOptions, authored
 from .._recall import token_of
 from ..report import Report
 from .calls import Call, Calls, summed
-from .rows import state_of
+from .values import state_of
 
 
 class FactoryInfo(TypedDict):

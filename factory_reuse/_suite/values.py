@@ -1,4 +1,4 @@
-"""The values of a row's columns, held so that they can be compared later."""
+"""Mapped objects and their values, looked at without asking them; and held to compare later."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from sqlalchemy.orm import InstanceState, Mapper
 from typing_extensions import final
 
 from .._values import described, equal
+
+
+def state_of(obj: Any) -> InstanceState[Any] | None:
+    """Return the state of a mapped object, without asking the object."""
+    try:
+        state = vars(obj).get("_sa_instance_state")
+    except TypeError:  # it has no attributes
+        return None
+    return state if isinstance(state, InstanceState) else None
 
 
 def followed(mapper: Mapper[Any]) -> frozenset[str]:
