@@ -206,16 +206,9 @@ class Suite:
         return {"factories": {name: known[name] for name in named}, "calls": calls, "leaks": leaks}
 
     def _check(self, marker: Any) -> None:
-        try:
-            if marker.args:
-                raise ValueError("a budget is given by name: reuse_budget(created=3)")
-            limits = budget.checked(marker.kwargs)
-        except ValueError as error:
-            wrong = f"reuse_budget: {error}"
-        else:
-            wrong = ""
+        limits, wrong = _limits(marker)
         if wrong:
-            pytest.fail(wrong, pytrace=False)
+            pytest.fail(f"reuse_budget: {wrong}", pytrace=False)
         exceeded = budget.exceeded(limits, self._calls, self._wide)
         if exceeded:
             figures = self._names()
@@ -227,6 +220,16 @@ class Suite:
         figures = Figures()
         figures.add("", 0.0, {"factories": self.tracer.factories, "calls": [], "leaks": []})
         return figures
+
+
+def _limits(marker: Any) -> tuple[dict[str, float], str]:
+    """Return the limits that a marker sets, and what is wrong with them."""
+    if marker.args:
+        return {}, "a budget is given by name: reuse_budget(created=3)"
+    try:
+        return budget.checked(marker.kwargs), ""
+    except ValueError as error:
+        return {}, str(error)
 
 
 @final
