@@ -864,6 +864,7 @@ def test_frozen_time(run):
     assert factories["CountryFactory"]["seconds"] > 0
 
 
+@pytest.mark.single
 def test_listeners_and_options_of_the_project(run):
     """A statement is one, whatever listens to it, and whichever engine it goes through."""
     tests = """
