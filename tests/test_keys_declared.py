@@ -201,8 +201,13 @@ def test_ambiguous(session):
     session.add_all([Artist(name="Bach", born=year) for year in (1685, 1714, 1735)])
     session.commit()
     artists = declare(ArtistFactory, "name")
-    with pytest.raises(AmbiguousMatchError, match="ArtistFactory: 3 rows of Artist") as caught:
+    with pytest.raises(AmbiguousMatchError) as caught:
         artists(name="Bach")
+    assert str(caught.value) == (
+        "ArtistFactory: 3 rows of Artist have name='Bach'. Name fields in on= that identify one "
+        "row, or narrow it with where=."
+    )
+    assert (caught.value.factory, caught.value.model) == ("ArtistFactory", "Artist")
     assert (caught.value.count, caught.value.values) == (3, {"name": "Bach"})
     assert rows(Artist) == 3
 

@@ -294,7 +294,9 @@ def test_a_where_that_gives_no_sql_is_refused_at_the_call(session, declare, valu
     assert "CategoryFactory" in message
     assert "where=" in message
     assert repr(value) in message
-    assert "must be an SQL expression" in message
+    assert "must be an SQL expression, such as Model.deleted_at.is_(None)." in message
+    assert (raised.value.factory, raised.value.model) == ("CategoryFactory", "Category")
+    assert raised.value.values == {"where": value}
     assert session.execute(select(func.count()).select_from(Category)).scalar() == 0
 
 

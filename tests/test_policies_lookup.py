@@ -286,9 +286,15 @@ def test_where_given_as_text(where):
 @pytest.mark.backends("sqlite")
 def test_a_callable_that_fails():
     """A mistake in `where=` is an error that names the factory, the model and the option."""
-    declared = tags(on="name", where=lambda: Tag.id > 0)
-    with pytest.raises(ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument"):
-        declared()
+
+    def where():
+        return Tag.id > 0
+
+    with pytest.raises(ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument") as raised:
+        tags(on="name", where=where)()
+    assert str(raised.value).endswith(" It takes the model and returns an SQL expression.")
+    assert (raised.value.factory, raised.value.model) == ("TagFactory", "Tag")
+    assert raised.value.values == {"where": where}
 
 
 @pytest.mark.backends("sqlite")

@@ -173,8 +173,12 @@ def test_postgresql_snapshot(level, driver_errors, faster, engine, session):
     isolated(session, level)
     own = Region(name="own")
     session.add(own)
-    with pytest.raises(RaceLostError, match="RegionFactory: another transaction inserted") as lost:
+    with pytest.raises(RaceLostError) as lost:
         RegionFactory(label=faster())
+    assert str(lost.value) == (
+        "RegionFactory: another transaction inserted the Region, and the snapshot of this one "
+        "cannot see it. Roll back and run the transaction again, or use READ COMMITTED."
+    )
     assert type(lost.value.__cause__).__name__ == (
         "UniqueViolation" if driver_errors else "IntegrityError"
     )
