@@ -237,6 +237,15 @@ def test_bounded(monkeypatch, committed, statements):
     assert seen == ["SELECT"]
 
 
+def test_repeat_after_a_reload(session, statements):
+    """A row that was read again, and is as it was, costs no query."""
+    region = RegionFactory()
+    session.refresh(region)
+    with statements() as seen:
+        assert RegionFactory() is region
+    assert seen == []
+
+
 @pytest.mark.backends("sqlite", "postgresql")
 def test_limit_counts_keys_not_calls(monkeypatch, committed, statements):
     """One key asked for again and again pushes no other out."""
@@ -443,6 +452,19 @@ def test_unflushed_change_and_no_autoflush(make_session):
         child.label = "new"
         assert ChildFactory() is child
     assert child in session.dirty
+
+
+@pytest.mark.backends("sqlite")
+def test_unflushed_delete_and_no_autoflush(make_session, statements):
+    """A row that is still to be deleted costs the others no query."""
+    session = make_session(autoflush=False)
+    with use_session(session):
+        going, staying = RegionFactory(name="going"), RegionFactory(name="staying")
+        session.delete(going)
+        with statements() as seen:
+            assert RegionFactory(name="staying") is staying
+        assert seen == []
+        assert find(RegionFactory, name="going") is None
 
 
 class Parent(Base):
