@@ -6,7 +6,7 @@ from keyed import BaseFactory, assert_reused, current, persisting, rows
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, String, UniqueConstraint
 from sqlalchemy.orm import declarative_base, foreign, relationship
 
-from factory_reuse import MismatchError, UniqueKeyError, find, reuse_existing
+from factory_reuse import MismatchError, UniqueKeyError, find, reuse_existing, watch
 
 Base = declarative_base()
 
@@ -83,6 +83,16 @@ class TwinningFactory(BaseFactory):
 
     left = factory.SubFactory(CityFactory)
     right = factory.SubFactory(CityFactory, name="Kiel", region__country="DE", region__code="SH")
+
+
+@pytest.mark.single
+def test_pending_below_a_stored_parent():
+    """A pending row is held, too, while its parent is yet to write the foreign key."""
+    region = persisting(RegionFactory, "flush")()
+    with watch() as report:
+        city = CityFactory(region=region)
+        assert CityFactory(region=region) is city
+    assert [outcome.source for outcome in report.outcomes] == ["created", "cache"]
 
 
 def test_by_relationship():
