@@ -477,6 +477,17 @@ def test_refused_child(loaded, flushed, session, rows):
     assert rows() == ["Bergen", "North"]
 
 
+def test_refused_child_of_a_new_parent(session, rows):
+    """Nor does the collection of a parent that the call was to bring along."""
+    region = Region(name="North", label="")
+    with pytest.raises(IntegrityError):
+        CityFactory(region=region, label=None)
+    assert region.cities == []
+    session.add(region)
+    session.commit()
+    assert rows() == ["North"]
+
+
 @pytest.mark.parametrize("autoflush", [True, False])
 def test_own_broken_row(autoflush, make_session, rows):
     """The error of the caller's own pending row comes to the caller, and no row is made."""
