@@ -558,6 +558,14 @@ def test_connection_that_was_there_before(engine):
             assert find(RegionFactory) is None
 
 
+def test_statement_without_parameters(session):
+    """A statement that the driver is to execute without parameters counts as any other."""
+    RegionFactory()
+    without = session.connection().execution_options(no_parameters=True)
+    without.exec_driver_sql("DELETE FROM region")
+    assert find(RegionFactory) is None
+
+
 @pytest.mark.backends("postgresql")
 def test_several_statements_in_one(session):
     """A SELECT that is followed by another statement is no mere SELECT."""

@@ -198,6 +198,15 @@ def test_single_table_sibling(session, state, persistence):
     assert rows(Vehicle) == 2
 
 
+def test_single_table_sibling_that_comes_first(session):
+    """So too when the sibling's row is there only at the INSERT."""
+    truck = Vehicle.__table__.insert().values(kind="truck", plate="A")
+    nickname = factory.LazyFunction(lambda: session.connection().execute(truck) and "Herbie")
+    with pytest.raises(MismatchError, match="plate='A' is a Truck, not a Car"):
+        persisting(CarFactory, "flush")(plate="A", nickname=nickname)
+    assert rows(Vehicle) == 1
+
+
 def test_single_table_subclass_and_parent(session):
     """A subclass's row is reused for the class; the class's row is not for the subclass."""
     sports, car = SportsCarFactory(plate="A"), CarFactory(plate="B")

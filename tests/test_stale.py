@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, backref, declarative_base, relationship
 
-from factory_reuse import get_or_create, reuse_existing, use_session
+from factory_reuse import find, get_or_create, reuse_existing, use_session
 from regions import BaseFactory, keep_foreign_keys
 
 Base = declarative_base()
@@ -343,6 +343,16 @@ def test_renamed_without_autoflush(unflushed, names):
     assert RegionFactory(name="North") is not region
     unflushed.commit()
     assert names() == ["North", "South"]
+
+
+def test_renamed_by_statement_without_autoflush(unflushed, names):
+    """A row is found by the name it has, though its object has an old one and is changed."""
+    region = RegionFactory()
+    unflushed.connection().execute(update(REGION).values(name="South"))
+    region.label = "new"
+    assert find(RegionFactory, name="South") is region
+    unflushed.commit()
+    assert names() == ["South"]
 
 
 def test_pending_without_autoflush(unflushed, statements, names):
