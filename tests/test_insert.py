@@ -251,6 +251,16 @@ def test_refused(call, foreign_keys, errors, session, statements, rows):
     assert rows() == ["changed", "flushed", "pending"]
 
 
+def test_refused_beside_a_row_without_a_value(session):
+    """A row that has NULL in another key, as the refused one would, is not taken for it."""
+    by_any = reuse_existing(type("AnyFactory", (RegionFactory,), {}), on=[("name",), ("code",)])
+    session.add(Region(name="South", label=""))
+    session.commit()
+    with pytest.raises(IntegrityError):
+        by_any(code=None, label=None)
+    assert session.query(Region.name).all() == [("South",)]
+
+
 def _without_lookup():
     return reuse_existing(type("NeverFactory", (RegionFactory,), {}), on=())
 

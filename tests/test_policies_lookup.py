@@ -272,6 +272,20 @@ def test_a_new_row_that_where_excludes():
     assert declared() is made
 
 
+@pytest.mark.backends("sqlite", "postgresql")
+def test_a_row_that_left_where_behind_the_session(make_session, session):
+    """A row that another session took out of `where` is no answer once the object has it."""
+    declared = tags(on="name", where=Tag.deleted_at.is_(None))
+    declared()
+    session.commit()
+    tag = declared()
+    other = make_session()
+    other.execute(update(Tag).values(deleted_at=datetime.datetime(2020, 1, 1)))
+    other.commit()
+    session.refresh(tag)
+    assert find(declared) is None
+
+
 @pytest.mark.backends("sqlite")
 @pytest.mark.parametrize("where", [literal_column("tenant") == 1, text("tenant = 1")])
 def test_where_given_as_text(where, statements):
