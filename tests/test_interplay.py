@@ -24,7 +24,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, declarative_base, relationship, with_loader_criteria
 from sqlalchemy.orm.exc import StaleDataError
 
-from factory_reuse import create_many, find, get_or_create, reuse_existing, use_session
+from factory_reuse import (
+    MismatchWarning,
+    create_many,
+    find,
+    get_or_create,
+    reuse_existing,
+    use_session,
+)
 
 Base = declarative_base()
 
@@ -416,6 +423,17 @@ def test_several_binds(apart):
     assert [count(apart, model) for model in (Audit, Team, Player)] == [2, 2, 1]
     apart.rollback()
     assert [count(apart, model) for model in (Audit, Team, Player)] == [0, 0, 0]
+
+
+def test_several_binds_and_a_row_that_differs(apart):
+    """A reused row is compared, and a refused one explained, by its own database."""
+    team = TeamFactory()
+    with pytest.warns(MismatchWarning, match="title"):
+        assert TeamFactory(title="Blues") is team
+    by_title = reuse_existing(type("ByTitle", (TeamFactory,), {}), on="title")
+    with pytest.raises(IntegrityError):
+        by_title(title="Blues")
+    assert by_title() is team
 
 
 # Transactions of every kind
