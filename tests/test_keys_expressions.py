@@ -82,12 +82,12 @@ Index(
 Index("ux_room_number", Room.floor, desc(Room.number), unique=True)
 
 
-def _indexed(table, *elements, **where):
+def _indexed(table, *elements, called="name", **where):
     body = {
         "__tablename__": table,
         "__table_args__": (Index(f"ux_{table}", *elements, unique=True, **where),),
         "id": Column(Integer, primary_key=True),
-        "name": Column(String(20)),
+        "name": Column(called, String(20)),
         "shelf": Column(Integer),
     }
     return type(table.title(), (Base,), body)
@@ -97,6 +97,7 @@ INDEXED = {
     "text": _indexed("of_text", func.lower(text("name")), "shelf"),
     "literal": _indexed("of_literal", func.lower(literal_column("name")), "shelf"),
     "name": _indexed("of_name", func.lower(column("name")), "shelf"),
+    "quoted": _indexed("of_quoted", func.lower(column("a name")), "shelf", called="a name"),
     "whole": _indexed("whole", literal_column("lower(name)"), "shelf"),
     "descending": _indexed("descending", func.lower(column("name")).desc(), "shelf"),
     "predicate": _indexed(
