@@ -5,7 +5,19 @@ import time
 
 import factory
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, String, event, inspect, select, update
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import declarative_base, relationship, validates
 from sqlalchemy.orm.exc import FlushError
@@ -22,6 +34,7 @@ from factory_reuse import (
 from regions import BaseFactory
 
 Base = declarative_base()
+Indexed = declarative_base()  # MariaDB has no indexes over expressions
 
 
 class Region(Base):
@@ -41,6 +54,17 @@ class City(Base):
     name = Column(String(50), unique=True)
     region_id = Column(ForeignKey("region.id"))
     region = relationship(Region, backref="cities")
+
+
+class Account(Indexed):
+    __tablename__ = "account"
+
+    id = Column(Integer, primary_key=True)
+    email = Column(String(50))
+    label = Column(String(50))
+
+
+Index("account_email", func.lower(Account.email), unique=True)
 
 
 class Lowered(Base):
@@ -163,6 +187,23 @@ def test_mariadb_snapshot(level, faster, session):
     assert RegionFactory().label == "winner"
 
 
+@pytest.mark.backends("mariadb")
+def test_mariadb_snapshot_isolation(faster, session):
+    """Where MariaDB refuses to read beyond the snapshot, the error says so."""
+    isolated(session, "REPEATABLE READ")
+    try:
+        session.execute(text("SET SESSION innodb_snapshot_isolation = ON"))
+    except OperationalError:
+        pytest.skip("this MariaDB has no innodb_snapshot_isolation")
+    session.execute(select(Region)).all()
+    with pytest.raises(RaceLostError, match="another transaction inserted the Region") as lost:
+        RegionFactory(label=faster())
+    assert isinstance(lost.value.__cause__, IntegrityError)
+    assert (lost.value.factory, lost.value.model) == ("RegionFactory", "Region")
+    session.rollback()
+    assert RegionFactory().label == "winner"
+
+
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 @pytest.mark.parametrize("driver_errors", [False, True])
 @pytest.mark.backends("postgresql")
@@ -189,6 +230,23 @@ def test_postgresql_snapshot(level, driver_errors, faster, engine, session):
     assert RegionFactory().label == "winner"
     session.commit()
     assert session.query(Region.name).all() == [("North",)]
+
+
+@pytest.mark.backends("postgresql")
+def test_postgresql_snapshot_and_an_index_over_an_expression(faster, engine, session):
+    """So too where the error names the index, and no columns that are the key's."""
+    Indexed.metadata.create_all(engine)
+
+    @reuse_existing
+    class AccountFactory(BaseFactory):
+        class Meta:
+            model = Account
+
+        email = "ann@x.org"
+
+    isolated(session, "REPEATABLE READ")
+    with pytest.raises(RaceLostError, match="AccountFactory: another transaction inserted"):
+        AccountFactory(label=faster(Account(email="ANN@x.org")))
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
