@@ -126,3 +126,14 @@ def test_autocommit(engine):
     with Session(autocommit, future=True) as session, use_session(session):
         region = RegionFactory()
         assert RegionFactory() is region
+
+
+def test_refused_in_autocommit(engine, rows):
+    """A refused row leaves nothing there either, and the session goes on."""
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with Session(autocommit, future=True) as session, use_session(session):
+        RegionFactory()
+        with pytest.raises(IntegrityError):
+            RegionFactory(name="South", label=None)
+        assert RegionFactory(name="South").name == "South"
+    assert rows() == ["North", "South"]
