@@ -25,6 +25,7 @@ from sqlalchemy.orm import declarative_base, relationship
 
 import shop
 from factory_reuse import (
+    AmbiguousMatchError,
     MismatchError,
     MismatchWarning,
     ReuseError,
@@ -546,6 +547,31 @@ def test_without_a_constraint(session):
     made = list(create_many(declared, [{"color": color} for color in ("red", "blue", "red")]))
     assert made[0] is made[2]
     assert rows(Category) == [2]
+
+
+@pytest.mark.parametrize("rest", [1, 8])
+def test_a_key_that_several_rows_have(rest, session):
+    """What nothing enforces, several rows may have: the error counts them all."""
+    declared = reuse_existing(on="color")(persisting(CategoryFactory, "flush"))
+    session.add_all([Category(name=f"{number}", color="red") for number in range(rest + 1)])
+    session.add(Category(name="blue", color="blue"))
+    session.commit()
+    with pytest.raises(AmbiguousMatchError, match="row 1: ") as caught:
+        list(create_many(declared, [{"color": "blue"}, {"color": "red"}, {"color": "green"}]))
+    assert (caught.value.count, caught.value.values) == (rest + 1, {"color": "red"})
+
+
+@pytest.mark.parametrize("others", [[], [func.lower("X")]], ids=["known", "unknown"])
+def test_unflushed_objects(others, session):
+    """With autoflush off, an object that no SELECT can see yet is found as one by one."""
+    session.autoflush = False
+    pending = Country(code="C")
+    session.add_all([pending, *(Country(code=code) for code in others)])
+    made = list(create_many(CountryFactory, [{"code": "A"}, {"code": "C"}, {"code": "A"}]))
+    assert made[0] is made[2]
+    assert made[1] is pending
+    session.flush()
+    assert rows(Country) == [2 + len(others)]
 
 
 @pytest.mark.backends("sqlite", "mariadb")  # PostgreSQL has no json = json
