@@ -95,6 +95,17 @@ def test_pending_below_a_stored_parent():
     assert [outcome.source for outcome in report.outcomes] == ["created", "cache"]
 
 
+def test_pending_that_moved():
+    """A pending row that is given another parent is found below that one."""
+    regions = persisting(RegionFactory, "flush")
+    left, right = regions(), regions(code="IDF")
+    city = CityFactory(region=left)
+    city.region = right
+    assert CityFactory(region=right) is city
+    assert CityFactory(region=left) is not city
+    assert rows(City) == 2
+
+
 def test_by_relationship():
     """One relationship gives both columns of the key."""
     made = CityFactory()
