@@ -119,6 +119,16 @@ class Spelled(Base):
     name = Column(String(20))
 
 
+class Only(Base):
+    """A table for one row: the index has no column."""
+
+    __tablename__ = "only"
+    __table_args__ = (Index("ux_only", func.abs(1), unique=True),)
+
+    id = Column(Integer, primary_key=True)
+    name = Column(String(20))
+
+
 class Ordered(Base):
     """Text that is more than an expression: nothing can be compared with it."""
 
@@ -341,6 +351,20 @@ def test_text_with_an_order_is_no_key():
     with pytest.raises(UniqueKeyError, match="Ordered"):
         OrderedFactory()
     assert rows(Ordered) == 0
+
+
+def test_an_expression_without_a_column_is_no_key():
+    """Nor is an index that lets a table have one row: no value says which."""
+
+    class OnlyFactory(BaseFactory):
+        class Meta:
+            model = Only
+
+        name = "a"
+
+    with pytest.raises(UniqueKeyError, match="Only"):
+        reuse_existing(OnlyFactory)()
+    assert rows(Only) == 0
 
 
 def test_expression_in_messages():
