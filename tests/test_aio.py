@@ -23,6 +23,7 @@ import shop
 from factory_reuse import (
     MismatchError,
     MismatchWarning,
+    RaceLostError,
     ReuseError,
     SessionError,
     aio,
@@ -142,6 +143,21 @@ async def test_lost_race(connect):
 
 
 shop_quiet = shop.with_policy(CategoryFactory, "keep")
+
+
+@on("asyncpg", "psycopg")
+@asynchronous
+async def test_lost_race_that_the_snapshot_hides(connect):
+    """Each driver has its own words for PostgreSQL's refusal; all of them are understood."""
+    async with connect() as ours, connect() as theirs:
+        await ours.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        assert await aio.find(ours, CategoryFactory, name="Books") is None
+        await aio.create(theirs, CategoryFactory, name="Books")
+        await theirs.commit()
+        with pytest.raises(RaceLostError, match="CategoryFactory: another transaction"):
+            await aio.create(ours, CategoryFactory, name="Books")
+        await ours.rollback()
+        assert (await aio.create(ours, CategoryFactory, name="Books")).name == "Books"
 
 
 @on("asyncpg", "psycopg")

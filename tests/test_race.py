@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
+    UniqueConstraint,
     event,
     func,
     inspect,
@@ -56,6 +57,16 @@ class City(Base):
     region = relationship(Region, backref="cities")
 
 
+class Seat(Base):
+    __tablename__ = "seat"
+    __table_args__ = (UniqueConstraint("row", "seat_no"),)
+
+    id = Column(Integer, primary_key=True)
+    row = Column(Integer)
+    number = Column("seat_no", Integer)
+    label = Column(String(50))
+
+
 class Account(Indexed):
     __tablename__ = "account"
 
@@ -96,6 +107,15 @@ class RegionFactory(BaseFactory):
         model = Region
 
     name = "North"
+
+
+@reuse_existing
+class SeatFactory(BaseFactory):
+    class Meta:
+        model = Seat
+
+    row = 1
+    number = 2
 
 
 @pytest.fixture
@@ -230,6 +250,14 @@ def test_postgresql_snapshot(level, driver_errors, faster, engine, session):
     assert RegionFactory().label == "winner"
     session.commit()
     assert session.query(Region.name).all() == [("North",)]
+
+
+@pytest.mark.backends("postgresql")
+def test_postgresql_snapshot_and_a_composite_key(faster, session):
+    """A constraint without a name of its own is told by its columns."""
+    isolated(session, "REPEATABLE READ")
+    with pytest.raises(RaceLostError, match="SeatFactory: another transaction inserted"):
+        SeatFactory(label=faster(Seat(row=1, number=2)))
 
 
 @pytest.mark.backends("postgresql")
