@@ -4,9 +4,18 @@ import warnings
 
 import factory
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint, event, select
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    String,
+    UniqueConstraint,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, SAWarning
-from sqlalchemy.orm import declarative_base, relationship
+from sqlalchemy.orm import Session, declarative_base, relationship
 
 from factory_reuse import ReuseError, create_many, find, reuse_existing, use_session
 from proxy import SECONDS, Proxy
@@ -69,6 +78,12 @@ class CityFactory(BaseFactory):
 class CommittingFactory(RegionFactory):
     class Meta:
         sqlalchemy_session_persistence = "commit"
+
+
+@reuse_existing(on="name")
+class StrictFactory(BaseFactory):
+    class Meta:
+        model = Strict
 
 
 def many(declared, *names):
@@ -524,12 +539,6 @@ def test_ended_by_the_server(name, engine, session, rows, errors):
 @pytest.mark.parametrize("many_calls", [False, True])
 def test_on_conflict_rollback(many_calls, session, errors):
     """A row of which the refusal undoes everything is not reused as if nothing were lost."""
-
-    @reuse_existing(on="name")
-    class StrictFactory(BaseFactory):
-        class Meta:
-            model = Strict
-
     session.add(Strict(name="South"))
     session.commit()
     work(session)
@@ -540,6 +549,21 @@ def test_on_conflict_rollback(many_calls, session, errors):
         session.commit()
     session.rollback()
     assert StrictFactory(name="South").name == "South"
+
+
+@pytest.mark.backends("sqlite")
+def test_on_conflict_rollback_in_memory():
+    """A database that is its connection keeps what was committed."""
+    engine = create_engine("sqlite://", future=True)
+    Base.metadata.create_all(engine)
+    with Session(engine, future=True) as session, use_session(session):
+        StrictFactory(name="South")
+        session.commit()
+        with pytest.raises(DBAPIError):
+            StrictFactory(name="south")
+        session.rollback()
+        assert find(StrictFactory, name="South") is not None
+    engine.dispose()
 
 
 # Interrupted by whoever waits
