@@ -26,6 +26,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import declarative_base
 
 from factory_reuse import MismatchError, find, reuse_existing
@@ -75,6 +76,35 @@ def test_value_that_the_column_rounds(kind, engine, session):
     session.commit()
     assert find(things, value=value) is made
     assert things(value=value) is made
+
+
+@pytest.mark.backends("postgresql", "mariadb")
+def test_rounded_value_of_a_hybrid(engine, session):
+    """So too where a hybrid that is the column stands for it in `on`."""
+    base = declarative_base()
+
+    class Ware(base):
+        __tablename__ = "ware"
+        id = Column(Integer, primary_key=True)
+        cents = Column(Numeric(10, 2), unique=True)
+
+        @hybrid_property
+        def price(self):
+            return self.cents
+
+        @price.setter
+        def price(self, value):
+            self.cents = value
+
+    class WareFactory(BaseFactory):
+        class Meta:
+            model = Ware
+
+    base.metadata.create_all(engine)
+    wares = reuse_existing(WareFactory, on="price")
+    made = wares(price=Decimal("1.004"))
+    session.commit()
+    assert find(wares, price=Decimal("1.004")) is made
 
 
 @pytest.mark.backends("sqlite")
