@@ -549,16 +549,18 @@ def test_without_a_constraint(session):
     assert rows(Category) == [2]
 
 
+@pytest.mark.parametrize("persistence", [None, "flush"])
 @pytest.mark.parametrize("rest", [1, 8])
-def test_a_key_that_several_rows_have(rest, session):
+def test_a_key_that_several_rows_have(rest, persistence, session):
     """What nothing enforces, several rows may have: the error counts them all."""
-    declared = reuse_existing(on="color")(persisting(CategoryFactory, "flush"))
+    declared = reuse_existing(on="color")(persisting(CategoryFactory, persistence))
     session.add_all([Category(name=f"{number}", color="red") for number in range(rest + 1)])
     session.add(Category(name="blue", color="blue"))
     session.commit()
     with pytest.raises(AmbiguousMatchError, match="row 1: ") as caught:
         list(create_many(declared, [{"color": "blue"}, {"color": "red"}, {"color": "green"}]))
     assert (caught.value.count, caught.value.values) == (rest + 1, {"color": "red"})
+    assert rows(Category) == [rest + 2]
 
 
 @pytest.mark.parametrize("others", [[], [func.lower("X")]], ids=["known", "unknown"])

@@ -345,6 +345,15 @@ def test_renamed_without_autoflush(unflushed, names):
     assert names() == ["North", "South"]
 
 
+def test_renamed_row_of_another_model_without_autoflush(unflushed, names):
+    """An unflushed change to a row of another table has nothing to do with it."""
+    city = CityFactory(region=None)
+    city.name = "North"
+    RegionFactory()
+    unflushed.commit()
+    assert names() == ["North"]
+
+
 def test_renamed_by_statement_without_autoflush(unflushed, names):
     """A row is found by the name it has, though its object has an old one and is changed."""
     region = RegionFactory()
