@@ -11,6 +11,7 @@ from sqlalchemy.orm import declarative_base, relationship, synonym
 from factory_reuse import (
     AmbiguousMatchError,
     MismatchError,
+    MismatchWarning,
     UniqueKeyError,
     find,
     get_or_create,
@@ -170,6 +171,18 @@ def test_hybrid_of_a_pending_object(make_session):
         assert artists(folded="biber") is made
         assert artists(folded="bach") is not made
         assert rows(Artist) == 2
+
+
+def test_hybrid_beside_the_key(make_session):
+    """A passed hybrid is compared at each call: what it reads may have changed unflushed."""
+    artists = declare(ArtistFactory, "code", "flush")
+    with current(make_session(autoflush=False)):
+        bach = artists(code="JSB", century=16)
+        for _ in range(3):
+            assert artists(code="JSB", century=16) is bach
+        bach.born = 1714
+        with pytest.warns(MismatchWarning, match="century=16"):
+            artists(code="JSB", century=16)
 
 
 def test_composite(persistence):
