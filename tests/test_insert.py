@@ -1,5 +1,7 @@
 """The INSERT of a new row: what a rollback leaves, and what is left when it is refused."""
 
+import contextlib
+
 import factory
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, String, event, inspect, select
@@ -439,6 +441,25 @@ def test_refused_after_a_commit_inside(session, rows):
         declared(code="taken")
     session.rollback()
     assert rows() == ["mine"]
+
+
+@pytest.mark.parametrize("label", ["region", None], ids=["made", "refused"])
+def test_savepoint_left_open_inside(label, session, rows):
+    """A SAVEPOINT that a `_create` leaves open ends with ours; nothing is committed."""
+
+    class OpeningFactory(RegionFactory):
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            session.begin_nested()
+            return super()._create(model_class, *args, **kwargs)
+
+    declared = reuse_existing(OpeningFactory, on="name")
+    with contextlib.nullcontext() if label else pytest.raises(IntegrityError):
+        declared(label=label)
+    assert not session.in_nested_transaction()
+    assert RegionFactory().label == "region"
+    session.rollback()
+    assert rows() == []
 
 
 def test_refused_then_made(session, rows):
