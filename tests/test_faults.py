@@ -535,6 +535,25 @@ def test_ended_by_the_server(name, engine, session, rows, errors):
     assert CALLS[name]().name == "North"
 
 
+def test_ended_by_the_server_in_an_update(engine, session, rows, errors):
+    """So too when it comes of what `on_mismatch="update"` writes."""
+    updating = reuse_existing(
+        type("UpdatingFactory", (RegionFactory,), {}), on="name", on_mismatch="update"
+    )
+
+    def refuse(cursor, statement, parameters, context):
+        if statement.startswith("UPDATE") and not errors:
+            cursor.connection.rollback()
+            cursor.execute("SELECT nothing")
+
+    work(session)
+    event.listen(engine, "do_execute", refuse)
+    with pytest.raises(DBAPIError) as caught:
+        updating(name="own", label="new")
+    assert_original(caught.value, errors)
+    assert_over(session, rows)
+
+
 @pytest.mark.backends("sqlite", "sqlite-file")
 @pytest.mark.parametrize("many_calls", [False, True])
 def test_on_conflict_rollback(many_calls, session, errors):
