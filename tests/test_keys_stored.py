@@ -19,6 +19,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Time,
+    TypeDecorator,
     UniqueConstraint,
     func,
     literal,
@@ -144,6 +145,26 @@ def test_collation_among_pending_objects(persistence, engine, session):
     assert things(name="X") is made
     session.flush()
     assert things(name="X") is made
+
+
+class Absolute(TypeDecorator):
+    """Stores a number without its sign."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        return abs(value)
+
+
+@pytest.mark.parametrize("persistence", [None, "flush"])
+def test_converted_among_pending_objects(persistence, engine, session):
+    """A pending object has the key that its column's type makes of another value."""
+    things = persisting(declare(engine, Column("number", Absolute, unique=True)), persistence)
+    made = things(number=-1)
+    assert things(number=1) is made
+    session.commit()
+    assert things(number=-1) is made
 
 
 @PARTIAL
