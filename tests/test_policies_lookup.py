@@ -308,7 +308,9 @@ def test_a_callable_that_fails():
     def where():
         return Tag.id > 0
 
-    with pytest.raises(ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument") as raised:
+    with pytest.raises(
+        ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument"
+    ) as raised:
         tags(on="name", where=where)()
     assert str(raised.value).endswith(" It takes the model and returns an SQL expression.")
     assert (raised.value.factory, raised.value.model) == ("TagFactory", "Tag")
