@@ -30,7 +30,7 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import declarative_base
 
-from factory_reuse import MismatchError, find, reuse_existing
+from factory_reuse import MismatchError, create_many, find, reuse_existing
 
 PARTIAL = pytest.mark.backends("sqlite", "postgresql")
 
@@ -165,6 +165,18 @@ def test_converted_among_pending_objects(persistence, engine, session):
     assert things(number=1) is made
     session.commit()
     assert things(number=-1) is made
+
+
+@pytest.mark.parametrize("persistence", [None, "flush"])
+def test_converted_in_a_batch(persistence, engine, session):
+    """Nor does a batch take two values for two rows that the type makes one of."""
+    things = persisting(declare(engine, Column("number", Absolute, unique=True)), persistence)
+    made = things(number=1)
+    session.commit()
+    many = list(create_many(things, [{"number": number} for number in (1, -1, 2, -2)]))
+    assert many[:2] == [made, made]
+    assert many[2] is many[3]
+    session.commit()
 
 
 @PARTIAL

@@ -79,6 +79,20 @@ def stored(user):
 # Values of other keys
 
 
+def test_a_key_that_finds_its_row_later():
+    """A row found by the second key is the answer as long as the first finds none."""
+
+    class AnnFactory(UserFactory):
+        email = "ann@x.org"
+        login = "ann"
+
+    by_login = UserFactory(login="ann")
+    for _ in range(3):
+        assert AnnFactory() is by_login
+    by_email = UserFactory(email="ann@x.org")
+    assert AnnFactory() is by_email
+
+
 def test_a_parent_that_no_key_needs():
     """A key that needs no SubFactory goes first; where its row agrees, none is looked into."""
 
