@@ -307,6 +307,22 @@ def test_alternative_keys(session, statements):
     assert seen.count("SELECT") <= 4
 
 
+def test_alternative_keys_of_rows_that_go_one_by_one(session, statements):
+    """So too where a row may be updated, and so none are inserted together."""
+    declared = reuse_existing(
+        type("UpdatedFactory", (CityFactory,), {}),
+        on=[("name",), ("alias",)],
+        on_mismatch="update",
+    )
+    session.commit()
+    given = [{"name": f"{n}", "alias": f"alias {n}", "region": None} for n in range(5)]
+    with statements() as seen:
+        made = list(create_many(declared, given))
+    assert seen.count("SELECT") == 2
+    assert [city.name for city in made] == list("01234")
+    assert rows(City) == [5]
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000, 5000])
 def test_limits(size, session):
     """Any number of keys is found, whatever the backend's limits are."""

@@ -95,6 +95,18 @@ def test_second_row(add, known, session):
     assert caught.value.values == {"title": "Hello"}
 
 
+def test_second_row_that_is_not_flushed(make_session):
+    """Nor is one row picked when the other is in memory alone."""
+    session = make_session(autoflush=False)
+    with use_session(session):
+        article = ArticleFactory()
+        session.add(Article(title="Hello"))
+        with pytest.raises(AmbiguousMatchError) as caught:
+            ArticleFactory()
+        assert caught.value.count == 2
+        assert article in session
+
+
 def test_many_rows(session):
     """All rows are counted, not just two."""
     session.add_all([Article(title="Hello") for _ in range(5)])

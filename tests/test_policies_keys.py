@@ -93,7 +93,8 @@ def test_a_key_that_finds_its_row_later():
     assert AnnFactory() is by_email
 
 
-def test_a_parent_that_no_key_needs():
+@pytest.mark.parametrize("on", [None, [("team", "number"), ("email",)]], ids=str)
+def test_a_parent_that_no_key_needs(on):
     """A key that needs no SubFactory goes first; where its row agrees, none is looked into."""
 
     class AnnFactory(UserFactory):
@@ -101,7 +102,7 @@ def test_a_parent_that_no_key_needs():
         team = factory.SubFactory(TeamFactory, name=factory.LazyFunction(never))
 
     ann = UserFactory(email="ann@x.org", number=7)
-    assert AnnFactory(number=7) is ann
+    assert reuse_existing(AnnFactory, on=on)(number=7) is ann
 
 
 def _by_trait(factory_class):
