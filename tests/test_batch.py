@@ -788,6 +788,7 @@ def test_what_a_declaration_wrote_is_undone_with_the_chunk(session):
 
         category_id = factory.LazyFunction(lambda: CategoryFactory().id)
 
+    StrippedFactory(name="before")
     made = list(create_many(StrippedFactory, named("1", "12", "1-2")))
     assert made[1] is made[2]
     there = set(session.execute(select(Category.id)).scalars())
