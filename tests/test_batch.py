@@ -579,13 +579,15 @@ def test_a_key_that_several_rows_have(rest, persistence, session):
     assert rows(Category) == [rest + 2]
 
 
+@pytest.mark.parametrize("persistence", [None, "flush"])
 @pytest.mark.parametrize("others", [[], [func.lower("X")]], ids=["known", "unknown"])
-def test_unflushed_objects(others, session):
+def test_unflushed_objects(others, persistence, session):
     """With autoflush off, an object that no SELECT can see yet is found as one by one."""
     session.autoflush = False
     pending = Country(code="C")
     session.add_all([pending, *(Country(code=code) for code in others)])
-    made = list(create_many(CountryFactory, [{"code": "A"}, {"code": "C"}, {"code": "A"}]))
+    countries = persisting(CountryFactory, persistence)
+    made = list(create_many(countries, [{"code": "A"}, {"code": "C"}, {"code": "A"}]))
     assert made[0] is made[2]
     assert made[1] is pending
     session.flush()

@@ -357,6 +357,8 @@ def test_get_or_create_looks_again_by_what_was_passed(session):
     assert LabelledFactory(name="Books") is first
     with pytest.raises(IntegrityError):
         LabelledFactory(name="Books", label="other")
+    with pytest.raises(IntegrityError):
+        LabelledFactory(name=None)
 
 
 def test_get_or_create_without_a_value(session):
