@@ -242,6 +242,21 @@ def test_refresh_comes_before_comparing(session):
     assert declared(color="blue") is tag
 
 
+def test_refresh_keeps_what_is_not_flushed(make_session):
+    """`refresh=True`: a change of the caller's stays, and all else is read again."""
+    session = make_session(autoflush=False)
+    Scoped.registry.set(session)
+    declared = tags(on="name", refresh=True)
+    tag = declared(tenant=1)
+    change_behind(session, tag, "blue")
+    tag.tenant = 2
+    assert declared() is tag
+    assert (tag.color, tag.tenant) == ("blue", 2)
+    session.flush()
+    session.refresh(tag)
+    assert (tag.color, tag.tenant) == ("blue", 2)
+
+
 @pytest.mark.backends("sqlite")
 def test_refresh_leaves_pending_rows_alone(make_session):
     """`refresh=True`: an unflushed row has nothing to reload."""

@@ -339,6 +339,8 @@ def test_renamed_without_autoflush(unflushed, names):
     """A renamed row is found by its new name and not by the old, though nothing is flushed."""
     region = RegionFactory()
     region.name = "South"
+    assert find(RegionFactory, name="South") is region
+    assert find(RegionFactory, name="North") is None
     assert RegionFactory(name="South") is region
     assert RegionFactory(name="North") is not region
     unflushed.commit()
