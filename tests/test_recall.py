@@ -165,6 +165,7 @@ def test_what_asks_anew_each_time(options, decided):
     declared = reuse_existing(type("AnewFactory", (CategoryFactory,), {}), **options)
     passed = {options.get("on", "name"): "grey"}
     twice(declared, **passed)
+    twice(declared, **passed)  # what `where` must find first is in the cache only now
     del decided[:]
     declared(**passed)
     assert decided == ["AnewFactory"]
