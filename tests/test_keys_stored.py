@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DataError, IntegrityError
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import declarative_base
+from sqlalchemy.orm import column_property, declarative_base
 
 from factory_reuse import MismatchError, create_many, find, reuse_existing
 
@@ -106,6 +106,38 @@ def test_rounded_value_of_a_hybrid(engine, session):
     made = wares(price=Decimal("1.004"))
     session.commit()
     assert find(wares, price=Decimal("1.004")) is made
+
+
+@pytest.mark.backends("postgresql")
+def test_rounded_value_in_an_expression(engine, session):
+    """And where a unique index looks at it through a function."""
+    amount = Column("amount", Numeric(10, 2))
+    things = declare(engine, amount, constraints=(Index("ux", func.abs(amount), unique=True),))
+    made = things(amount=Decimal("-1.004"))
+    session.commit()
+    assert find(things, amount=Decimal("1.004")) is made
+
+
+@pytest.mark.backends("postgresql")
+def test_rounded_value_in_a_column_property(engine, session):
+    """And where `on` names a property that is SQL over the column."""
+    base = declarative_base()
+
+    class Ware(base):
+        __tablename__ = "ware"
+        id = Column(Integer, primary_key=True)
+        cents = Column(Numeric(10, 2))
+        size = column_property(func.abs(cents))
+
+    class WareFactory(BaseFactory):
+        class Meta:
+            model = Ware
+
+    base.metadata.create_all(engine)
+    wares = reuse_existing(WareFactory, on="size")
+    made = wares(cents=Decimal("-1.004"))
+    session.commit()
+    assert find(wares, cents=Decimal("1.004")) is made
 
 
 @pytest.mark.backends("sqlite")
