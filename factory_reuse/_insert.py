@@ -278,14 +278,18 @@ def _is_unseen(
     PostgreSQL checks unique indexes against rows that the snapshot hides, and says so only in the
     error's fields. What another constraint refused is no race of ours.
     """
-    for cause in causes:
-        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        if code == _UNIQUE_VIOLATION:
-            connection = session.connection(bind_arguments={"mapper": mapper})
-            return connection.get_isolation_level() in _SNAPSHOTS and any(
-                _names_key(cause, key) for key in keys
-            )
-    return False
+    # Before SQLAlchemy 2.1 that in front of asyncpg's own has the code, and no other field of it.
+    refused = [cause for cause in causes if _sqlstate(cause) == _UNIQUE_VIOLATION]
+    if not refused:
+        return False
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    return connection.get_isolation_level() in _SNAPSHOTS and any(
+        _names_key(cause, key) for cause in refused for key in keys
+    )
+
+
+def _sqlstate(cause: BaseException) -> Any:
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def _names_key(cause: Any, key: Key) -> bool:
