@@ -70,12 +70,12 @@ def insert(
                     detach(failed)
         except (DBAPIError, PendingRollbackError) as unread:
             if any(code in _NEWER_THAN_SNAPSHOT for code in _codes(unread)):
-                raise _lost(factory, mapper, error) from error
+                raise _lost(factory, mapper) from error
             may_read = False  # no right to lock, or no transaction left: the refusal says it all
         if winner is not None:
             return winner
         if may_read and _is_unseen(session, mapper, keys, causes) and not is_visible(failed):
-            raise _lost(factory, mapper, error) from error
+            raise _lost(factory, mapper) from error
         raise
     return made
 
@@ -303,7 +303,7 @@ def _names_key(cause: Any, key: Key) -> bool:
     return columns == {column.column.name for column in key.columns}
 
 
-def _lost(factory: str, mapper: Mapper[Any], error: Exception) -> RaceLostError:
+def _lost(factory: str, mapper: Mapper[Any]) -> RaceLostError:
     model = mapper.class_.__name__
     return RaceLostError(
         f"{factory}: another transaction inserted the {model}, and the snapshot of this one cannot "

@@ -249,7 +249,7 @@ class Decision:
                 if values is not None:
                     self.lookup.remember(key, values, obj)
 
-    def settle(self, found: Found, *, read_only: bool = False) -> bool:
+    def settle(self, found: Found, *, read_only: bool) -> bool:
         """Hold the passed values against the row, and do what ``on_mismatch`` says.
 
         Returns:
