@@ -139,7 +139,7 @@ def test_two(session):
     found = leaks(run, tests)
     assert found == [
         (
-            "the fixture country (module scope)",
+            "the fixture test_change_by_its_maker.py::country",
             "two",
             "Country(code='CH')",
             "name",
@@ -152,8 +152,10 @@ def test_two(session):
 def test_change_by_a_query(run):
     """A change by an UPDATE of the ORM's is told with its test, too."""
     tests = """
+def test_zero(session):
+    CountryFactory(code="CH")
+
 def test_one(session):
-    CountryFactory(code="AT")
     session.query(Country).update({"name": "all"})
     session.commit()
 
@@ -225,6 +227,121 @@ def test_four(session):
     CountryFactory(code="AT")
 """
     assert leaks(run, tests) == [(None, "four", "Country(code='AT')", "name", "'at'", "'two'")]
+
+
+def test_rows_of_each_test_s_own(run):
+    """Rows that a test inserts without objects, with ids that come again, have not changed.
+
+    Nor has one that the test itself writes over.
+    """
+    tests = """
+from sqlalchemy.dialects.sqlite import insert
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_insert(session, name):
+    session.execute(User.__table__.insert(), {"id": 1, "email": "a", "country_id": len(name)})
+    session.execute(Country.__table__.insert(), {"id": 9, "code": "XX", "name": name})
+    UserFactory(email="a")
+    CountryFactory(code="XX")
+
+def test_deleted(session):
+    user = UserFactory(email="a")
+    session.commit()
+    user.country_id = None
+    session.commit()
+    session.delete(user)
+    session.commit()
+
+def test_again(session):
+    session.execute(User.__table__.insert(), {"id": 1, "email": "b", "country_id": 7})
+    UserFactory(email="b")
+
+def test_written_over(session):
+    CountryFactory(code="AT")
+
+def test_writing_over(session):
+    statement = insert(Country.__table__).values(code="AT", name="new")
+    session.execute(statement.on_conflict_do_update(index_elements=["code"], set_={"name": "new"}))
+    CountryFactory(code="AT")
+
+def test_after_that(session):
+    CountryFactory(code="AT")
+"""
+    run(SHARED + tests, "--reuse-leaks", "--reuse-report=report.json").assert_outcomes(passed=7)
+    document, _ = reported()
+    assert document["leaks"] == []
+
+
+def test_same_statement_of_two_tests(run):
+    """One statement that two tests sent is neither's."""
+    tests = """
+def update(session, code, name):
+    statement = Country.__table__.update().where(Country.code == code).values(name=name)
+    session.execute(statement)
+    session.commit()
+
+def test_one(session):
+    CountryFactory(code="AT")
+
+def test_two(session):
+    update(session, "AT", "Austria")
+
+def test_three(session):
+    update(session, "CH", "Switzerland")
+
+def test_four(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [(None, "four", "Country(code='AT')", "name", "'at'", "'Austria'")]
+
+
+def test_other_table_with_a_longer_name(run):
+    """A statement about another table, whose name begins alike, is not about this one."""
+    tests = """
+from factories import Base
+from sqlalchemy import Column, Integer, Table
+
+pair = Table("country_name", Base.metadata, Column("name", Integer))
+
+@pytest.fixture(scope="module", autouse=True)
+def pairs(countries):
+    Base.metadata.create_all(engine)
+
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.commit()
+
+def test_two(session):
+    session.execute(pair.update().values(name=1))
+    session.execute(pair.delete())
+    session.commit()
+
+def test_three(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [
+        ("one", "three", "Country(code='AT')", "name", "'at'", "'Austria'")
+    ]
+
+
+def test_change_twice(run):
+    """A test that sets a value again has not changed it; the one before it has."""
+    tests = """
+def test_one(session):
+    CountryFactory(code="AT").name = "Austria"
+    session.commit()
+
+def test_two(session):
+    for country in session.query(Country):
+        country.name = "Austria" if country.code == "AT" else country.name
+    session.commit()
+
+def test_three(session):
+    CountryFactory(code="AT")
+"""
+    assert leaks(run, tests) == [
+        ("one", "three", "Country(code='AT')", "name", "'at'", "'Austria'")
+    ]
 
 
 def test_savepoint(run):

@@ -734,7 +734,7 @@ def test_failing_test(run):
     result.stdout.fnmatch_lines(
         [
             "*- Reused rows -*",
-            "CountryFactory: Country(code='FR') (*), made by the fixture kept (module scope)",
+            "CountryFactory: Country(code='FR') (*), made by the fixture test_failing_test.py::kept",
             "CountryFactory: Country(code='IT') (*), made by no test that is known",
             "CountryFactory: Country(code='CH') (*), made by no test that is known",
             "UserFactory: User(email='a@example.org') (*), made by this test",
@@ -793,6 +793,69 @@ def test_watched_from_outside(run):
         CountryFactory()
     """
     run(tests).assert_outcomes(passed=1, failed=1)
+
+
+def test_maker_after_all_is_gone(run):
+    """A failing test names the maker of a row, though it has closed its session by then."""
+    tests = """
+    import pytest
+    from factories import Base, Country, CountryFactory, Session, engine
+
+    @pytest.fixture
+    def session(tables):
+        Session.configure(bind=engine)
+        yield Session()
+        Session.remove()
+
+    def test_one(session):
+        CountryFactory(code="AT")
+        session.commit()
+
+    def test_two(session):
+        CountryFactory(code="AT")
+        session.commit()
+        Session.remove()
+        assert 0
+    """
+    result = run(tests, "--reuse-report")
+    maker = "test_maker_after_all_is_gone.py::test_one"
+    line = f"CountryFactory: Country(code='AT') (database), made by {maker}"
+    result.stdout.fnmatch_lines([line])
+
+
+def test_maker_that_was_rolled_back(run):
+    """What is rolled back to a SAVEPOINT was made by nobody, though its id comes again."""
+    tests = """
+    import pytest
+    from factories import Country, CountryFactory, Session, engine
+
+    @pytest.fixture(scope="module")
+    def connection(tables):
+        with engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @pytest.fixture
+    def session(connection):
+        nested = connection.begin_nested()
+        Session.configure(bind=connection)
+        yield Session()
+        Session.remove()
+        if nested.is_active:
+            nested.rollback()
+
+    def test_one(session):
+        CountryFactory(code="AT")
+
+    def test_two(session):
+        session.execute(Country.__table__.insert(), {"code": "AT"})
+        CountryFactory(code="AT")
+        assert 0
+    """
+    result = run(tests, "--reuse-report")
+    result.assert_outcomes(passed=1, failed=1)
+    line = "CountryFactory: Country(code='AT') (database), made by no test that is known"
+    result.stdout.fnmatch_lines([line])
 
 
 def test_flaky_test(run, pytester):

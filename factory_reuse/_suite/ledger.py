@@ -54,12 +54,12 @@ class Ledger(Generic[V]):
                 return values[key]
         return self._settled.get(connection.dialect, _NOTHING).get(key)
 
-    def items(self, connection: Connection) -> Iterator[tuple[Hashable, V]]:
+    def items(self, connection: Connection) -> Iterator[tuple[Any, V]]:
         """Yield all that the transaction knows."""
         yield from list(self._settled.get(connection.dialect, _NOTHING).items())
         yield from self.open_items(connection)
 
-    def open_items(self, connection: Connection) -> Iterator[tuple[Hashable, V]]:
+    def open_items(self, connection: Connection) -> Iterator[tuple[Any, V]]:
         """Yield what the transaction itself has added."""
         for _, values in list(self._open.get(root_of(connection), ())):
             yield from list(values.items())
@@ -93,8 +93,10 @@ class Ledger(Generic[V]):
                 self._keep(layers[-1][1], key, value)
 
     def on_rollback_to(self, connection: Connection, name: str) -> None:
-        """Forget what came after the SAVEPOINT."""
-        self._above(self._layers(connection), name)
+        """Forget what came after the SAVEPOINT, which stays."""
+        layers = self._layers(connection)
+        if self._above(layers, name):
+            layers.append((name, {}))
 
     def on_commit(self, connection: Connection) -> None:
         """Keep what the transaction added for those after it."""
@@ -112,8 +114,9 @@ class Ledger(Generic[V]):
 
     @staticmethod
     def _above(layers: list[_Layer[V]], name: str) -> list[_Layer[V]]:
-        """Take the SAVEPOINT's layer, and those of others in it, off the layers."""
-        first = next((n for n, layer in enumerate(layers) if layer[0] == name), len(layers))
+        """Take the SAVEPOINT's layer, the innermost of its name, and those in it off the layers."""
+        named = [number for number, layer in enumerate(layers) if number and layer[0] == name]
+        first = named[-1] if named else len(layers)
         taken = layers[first:]
         del layers[first:]
         return taken

@@ -168,11 +168,22 @@ class Suite:
             yield
             return
         mark, test = self.tracer.begin(), self.rows.test
-        # Which test is the first to want it, is chance.
-        self.rows.test = f"the fixture {fixturedef.argname} ({fixturedef.scope} scope)"
+        # Which test is the first to want it, and the last, is chance.
+        name = "::".join(filter(None, (fixturedef.baseid, fixturedef.argname)))
+
+        def ours() -> None:
+            self.rows.test = f"the fixture {name}"
+
+        def theirs(test: str = OUTSIDE) -> None:
+            self.rows.test = test
+
+        fixturedef.addfinalizer(theirs)  # the one that is added first runs last
+        ours()
         self._in_wide = True
         yield
-        self._in_wide, self.rows.test = False, test
+        self._in_wide = False
+        theirs(test)
+        fixturedef.addfinalizer(ours)
         merge(self._wide, self.tracer.since(mark))
 
     @pytest.hookimpl(hookwrapper=True)

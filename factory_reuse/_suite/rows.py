@@ -9,18 +9,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import re
+import threading
 import weakref
-from typing import Any, Callable, Final, Iterator, NamedTuple, TypedDict
+from typing import Any, Callable, Iterator, NamedTuple, Sequence, TypedDict
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
 from typing_extensions import final
 
 from .._cache import observing
 from .._values import described
 from .ledger import Ledger, root_of
-from .values import followed, kept, same, state_of, told, values_of
+from .values import UNKNOWN, followed, kept, may_be, same, state_of, told, values_of
 
 
 class Received(TypedDict):
@@ -72,7 +75,7 @@ class Seen(NamedTuple):
 
 @final
 class Change(NamedTuple):
-    """What a test has made of an attribute."""
+    """What a test has made of an attribute; ``UNKNOWN`` is an old value that was not loaded."""
 
     test: str
     old: Any
@@ -96,8 +99,8 @@ class Rows:
         self.leaks: list[Leak] = []
         self._follows_values = leaks
         self._numbers = itertools.count()
-        #: Each with the key that it was found by, its values, and how often it came from where.
-        self._received: dict[tuple[str, InstanceState[Any]], tuple[str, dict[str, int]]] = {}
+        self._lock = threading.RLock()
+        self._received: dict[tuple[str, InstanceState[Any]], Received] = {}
         #: The connections that a session has begun a transaction on.
         self._begun: weakref.WeakKeyDictionary[Session, weakref.WeakSet[Connection]]
         self._begun = weakref.WeakKeyDictionary()
@@ -105,67 +108,71 @@ class Rows:
         self._made_here = weakref.WeakKeyDictionary()
         #: Rows whose identity is not known before their flush ends.
         self._inserted: list[tuple[Connection, InstanceState[Any], str]] = []
+        #: Statements that took rows away, and where those of the present flush begin.
         self._deletes: list[tuple[Connection, str]] = []
+        self._of_flush = 0
         #: The rows that the test has, and over which connection.
         self._held: weakref.WeakKeyDictionary[InstanceState[Any], weakref.ref[Connection]]
         self._held = weakref.WeakKeyDictionary()
         self._told: set[Any] = set()
         self._made: Ledger[str] = Ledger()
         self._seen: Ledger[Seen] = Ledger()
-        self._changed: Ledger[Change] = Ledger()
-        #: Statements that may have changed rows, the test, and when.
-        self._written: Ledger[tuple[str, int]] = Ledger(limit=1_000)
+        self._changed: Ledger[dict[str, Change]] = Ledger()
+        #: When a statement was sent, by the statement and the test.
+        self._written: Ledger[int] = Ledger(limit=1_000)
         self._ledgers: tuple[Ledger[Any], ...]
         self._ledgers = self._made, self._seen, self._changed, self._written
 
     def begin_test(self, test: str) -> None:
         """Forget what the test before was given."""
-        self.test = test
-        self._received = {}
+        with self._lock:
+            self.test = test
+            self._received = {}
 
     def end_test(self) -> None:
         """Note what the test leaves changed in rows whose session outlives it."""
-        for state, reference in list(self._held.items()):
-            connection = reference()
-            if connection is not None and state.persistent:
-                self._note_changes(connection, state)
-        self._held.clear()
+        with self._lock:
+            for state, reference in list(self._held.items()):
+                connection = reference()
+                if connection is not None and state.persistent:
+                    self._note_changes(connection, state)
+            self._held.clear()
 
     def witness(self, obj: Any, factory: str, key: str, source: str) -> None:
         """Take down that a call gave an object."""
         state = state_of(obj)
         if state is None:
             return
-        if source == "created":
-            self._made_here[state] = self.test
-            return
-        key, sources = self._received.setdefault((factory, state), (key, {}))
-        sources[source] = sources.get(source, 0) + 1
-        if self._follows_values and source not in ("pending", "recycled"):
-            self._follow(state, factory, key, source)
+        with self._lock:
+            if source == "created":
+                self._made_here[state] = self.test
+                return
+            known = self._received.get((factory, state))
+            if known is None:
+                # Now: the transaction and the object may be gone when the test fails.
+                known = self._received[factory, state] = {
+                    "factory": factory,
+                    "row": shown(state, key),
+                    "sources": {},
+                    "made_by": self._maker(state),
+                }
+            known["sources"][source] = known["sources"].get(source, 0) + 1
+            if self._follows_values and source not in ("pending", "recycled"):
+                self._follow(state, known, source)
 
     def received(self) -> list[Received]:
         """Return the rows that the test was given, in place of new ones."""
-        return [
-            {
-                "factory": factory,
-                "row": shown(state, key),
-                "sources": sources,
-                "made_by": self._maker(state),
-            }
-            for (factory, state), (key, sources) in self._received.items()
-        ]
+        with self._lock:
+            return list(self._received.values())
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """For the block, hear of every row that is written."""
         heard: list[tuple[Any, str, Callable[..., None]]] = [
             (Session, "after_begin", self._on_begin),
+            (Session, "before_flush", self._on_flush),
             (Mapper, "after_insert", self._on_insert),
             (Mapper, "after_delete", self._on_delete),
-            (Engine, "savepoint", self._on_savepoint),
-            (Engine, "release_savepoint", self._on_release),
-            (Engine, "rollback_savepoint", self._on_rollback_to),
             (Engine, "commit", self._on_commit),
             (Engine, "commit_twophase", self._on_commit),
             (Engine, "rollback", self._on_rollback),
@@ -193,46 +200,65 @@ class Rows:
         return maker
 
     def _connections(self, state: InstanceState[Any]) -> list[Connection]:
-        """Return the connections that the row's session has a transaction on."""
+        """Return the connections that the row's session has a transaction on.
+
+        None where it may be any schema's that the row is in.
+        """
         session = state.session
-        begun = () if session is None else self._begun.get(session, ())
-        return [each for each in begun if not each.closed and each.in_transaction()]
+        begun = () if session is None else tuple(self._begun.get(session, ()))
+        return [
+            each
+            for each in begun
+            if not each.closed
+            and each.in_transaction()
+            and not each.get_execution_options().get("schema_translate_map")
+        ]
 
     def _catch_up(self) -> None:
         """Take down what was inserted and deleted."""
         inserted, self._inserted = self._inserted, []
         for connection, state, test in inserted:
-            if state.key is not None:
-                self._made.put(connection, state.key, test)
-                if self._follows_values:
-                    seen = Seen(test, next(self._numbers), values_of(state), read=False)
-                    self._seen.put(connection, state.key, seen)
-        deletes, self._deletes = self._deletes, []
-        for connection, statement in deletes:
-            gone = functools.partial(_is_of, statement)
+            if state.key is None:  # its flush goes on
+                self._inserted.append((connection, state, test))
+                continue
+            self._made.put(connection, state.key, test)
+            self._changed.discard(connection, state.key)
+            if self._follows_values:
+                seen = Seen(test, next(self._numbers), values_of(state), read=False)
+                self._seen.put(connection, state.key, seen)
+        deletes, self._deletes, self._of_flush = self._deletes, [], 0
+        for connection in {connection for connection, _ in deletes}:
+            statements = [each for other, each in deletes if other is connection]
+            gone = _gone_by(statements)
             for ledger in (self._made, self._seen, self._changed):
                 ledger.forget(connection, gone)
 
     def _on_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
-        self._begun.setdefault(session, weakref.WeakSet()).add(root_of(connection))
+        with self._lock:
+            self._begun.setdefault(session, weakref.WeakSet()).add(root_of(connection))
+
+    def _on_flush(self, session: Session, context: Any, instances: Any) -> None:
+        self._of_flush = len(self._deletes)
 
     def _on_insert(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
         state = state_of(obj)
         if state is not None:
-            self._inserted.append((connection, state, self.test))
+            with self._lock:
+                self._inserted.append((connection, state, self.test))
 
     def _on_delete(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
-        # Of this row alone, not of all in its table.
-        self._deletes = [each for each in self._deletes if not _names(each[1], mapper)]
-        self._catch_up()
         state = state_of(obj)
-        if state is not None and state.key is not None:
-            for ledger in (self._made, self._seen):
-                ledger.discard(connection, state.key)
+        with self._lock:
+            # Of this row alone, not of all in its table.
+            ours = self._deletes[self._of_flush :]
+            self._deletes[self._of_flush :] = [each for each in ours if not _names(each[1], mapper)]
+            if state is not None and state.key is not None:
+                for ledger in (self._made, self._seen, self._changed):
+                    ledger.discard(connection, state.key)
 
     # Who changed it --------------------------------------------------------------------------
 
-    def _follow(self, state: InstanceState[Any], factory: str, key: str, source: str) -> None:
+    def _follow(self, state: InstanceState[Any], received: Received, source: str) -> None:
         connections = self._connections(state)
         if state.key is None or len(connections) != 1:
             return
@@ -248,32 +274,35 @@ class Rows:
             change = state.key, leak["attribute"], leak["changed_by"], leak["new"]
             if change not in self._told:
                 self._told.add(change)
-                self.leaks.append({**leak, "factory": factory, "row": shown(state, key)})
-        # Unless the transaction has changed it, it is so for all.
-        written = any(_names(each, state.mapper) for each, _ in self._written_in(connection))
+                leak["factory"], leak["row"] = received["factory"], received["row"]
+                self.leaks.append(leak)
+        # Unless the transaction may have written it, it is so for all.
+        written = any(
+            _names(statement, state.mapper)
+            for (statement, _), _ in self._written.open_items(connection)
+        )
         self._seen.put(connection, state.key, now, settled=not written)
 
     def _compared(
         self, connection: Connection, state: InstanceState[Any], before: Seen | None, now: Seen
     ) -> Iterator[Leak]:
+        changes = self._changed.get(connection, state.key) or {}
         for name, new in now.values.items():
-            if before is not None and same(before.values.get(name, new), new):
+            known = UNKNOWN if before is None else before.values.get(name, UNKNOWN)
+            if same(known, new):
                 continue
-            change = self._changed.get(connection, (state.key, name))
-            # What is of another type may be the same value, as the database gives it back.
-            if change is not None and (same(change.new, new) or type(change.new) is not type(new)):
-                old: Any = change.old
+            change = changes.get(name)
+            if change is not None and may_be(change.new, new):
+                old = known if change.old is UNKNOWN else change.old
                 changed_by: set[str | None] = {change.test}
-            elif before is not None and name in before.values:
-                old = before.values[name]
+            elif before is not None and before.read and now.read:
+                old = known
                 changed_by = self._writers(connection, state, name, before)
-                # A database rounds and converts what a row was made of.
-                if not changed_by and not (before.read and now.read):
-                    continue
             else:
-                continue
+                continue  # a database rounds and converts what a row was made of
             # Who made the row is free to go on with it.
-            if not changed_by & {self.test, self._maker(state)} and not same(old, new):
+            free = changed_by & {self.test, self._maker(state)}
+            if not free and old is not UNKNOWN and not same(old, new):
                 yield {
                     "factory": "",
                     "row": "",
@@ -288,76 +317,73 @@ class Rows:
     def _writers(
         self, connection: Connection, state: InstanceState[Any], name: str, since: Seen
     ) -> set[str | None]:
-        """Return the tests whose statements may have changed the attribute since then."""
-        column = state.mapper.column_attrs[name].columns[0].name
+        """Return the tests whose statements may have changed the attribute since then.
+
+        The present one is among them, if it has written to the table at all.
+        """
+        column = re.compile(rf"\b{re.escape(state.mapper.column_attrs[name].columns[0].name)}\b")
         return {
             test
-            for statement, (test, number) in self._written.items(connection)
+            for (statement, test), number in self._written.items(connection)
             if number > since.number
-            and column in str(statement)
-            and _names(str(statement), state.mapper)
+            and _names(statement, state.mapper)
+            and (test == self.test or column.search(statement))
         }
 
-    def _written_in(self, connection: Connection) -> Iterator[tuple[str, Any]]:
-        for statement, value in self._written.open_items(connection):
-            yield str(statement), value
-
     def _note_changes(self, connection: Connection, state: InstanceState[Any]) -> None:
-        for name in state.committed_state:
-            if name not in followed(state.mapper):
-                continue
-            key = state.key, name
-            before = self._changed.get(connection, key)
-            old = kept(state.committed_state[name])
+        changes = dict(self._changed.get(connection, state.key) or {})
+        for name in followed(state.mapper).intersection(state.committed_state):
+            old, new = state.committed_state[name], kept(state.dict.get(name))
+            old = UNKNOWN if old in (NO_VALUE, NEVER_SET) else kept(old)
+            before = changes.get(name)
             if before is not None and before.test == self.test:
                 old = before.old
-            self._changed.put(connection, key, Change(self.test, old, kept(state.dict.get(name))))
+            if not same(old, new):
+                changes[name] = Change(self.test, old, new)
+        self._changed.put(connection, state.key, changes)
 
     def _on_update(self, mapper: Mapper[Any], connection: Connection, obj: Any) -> None:
         state = state_of(obj)
         if state is not None:
-            self._note_changes(connection, state)
-
-    def _on_statement(self, context: Any, statement: str) -> None:
-        verb = statement.lstrip()[:9].upper()
-        if verb.startswith(_HARMLESS):
-            return
-        connection = context.root_connection
-        if verb.startswith(("DELETE", "TRUNCATE", "DROP")):
-            self._deletes.append((connection, statement))
-        elif self._follows_values:
-            self._written.put(connection, statement, (self.test, next(self._numbers)))
+            with self._lock:
+                self._note_changes(connection, state)
 
     # How long that is known ------------------------------------------------------------------
 
-    def _on_savepoint(self, connection: Connection, name: str) -> None:
-        self._catch_up()
-        for ledger in self._ledgers:
-            ledger.on_savepoint(connection, name)
-
-    def _on_release(self, connection: Connection, name: str, context: Any) -> None:
-        self._catch_up()
-        for ledger in self._ledgers:
-            ledger.on_release(connection, name)
-
-    def _on_rollback_to(self, connection: Connection, name: str, context: Any) -> None:
-        self._catch_up()
-        for ledger in self._ledgers:
-            ledger.on_rollback_to(connection, name)
+    def _on_statement(self, context: Any, statement: str) -> None:
+        statement = statement.lstrip()
+        verb = statement[:9].upper()
+        if verb.startswith("SELECT"):
+            return
+        connection = context.root_connection
+        with self._lock:
+            # SQLAlchemy's event for a SAVEPOINT does not tell its name.
+            name = statement.rpartition(" ")[2]
+            if verb.startswith("SAVEPOINT"):
+                self._each(Ledger.on_savepoint, connection, name)
+            elif verb.startswith("RELEASE"):
+                self._each(Ledger.on_release, connection, name)
+            elif verb.startswith("ROLLBACK "):
+                self._each(Ledger.on_rollback_to, connection, name)
+            elif verb.startswith(("DELETE", "TRUNCATE", "DROP")):
+                self._deletes.append((connection, statement))
+                self._written.put(connection, (statement, self.test), next(self._numbers))
+            elif self._follows_values:
+                self._written.put(connection, (statement, self.test), next(self._numbers))
 
     def _on_commit(self, connection: Connection, *args: Any) -> None:
-        self._catch_up()
-        for ledger in self._ledgers:
-            ledger.on_commit(connection)
+        with self._lock:
+            self._each(Ledger.on_commit, connection)
 
     def _on_rollback(self, connection: Connection, *args: Any) -> None:
+        with self._lock:
+            self._each(Ledger.on_rollback, connection)
+            self._inserted = [each for each in self._inserted if each[0] is not connection]
+
+    def _each(self, end: Callable[..., None], connection: Connection, *name: str) -> None:
         self._catch_up()
         for ledger in self._ledgers:
-            ledger.on_rollback(connection)
-
-
-#: What changes no row that was there.
-_HARMLESS: Final = ("SELECT", "INSERT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+            end(ledger, connection, *name)
 
 
 def shown(state: InstanceState[Any], key: str) -> str:
@@ -373,10 +399,26 @@ def shown(state: InstanceState[Any], key: str) -> str:
 
 def _names(statement: str, mapper: Mapper[Any]) -> bool:
     """Whether the statement may be about rows of the mapper."""
-    return any(getattr(table, "name", "") in statement for table in mapper.tables)
+    pattern = _PATTERNS.get(mapper)
+    if pattern is None:
+        names = (re.escape(str(getattr(table, "name", ""))) for table in mapper.tables)
+        pattern = _PATTERNS[mapper] = re.compile(rf"\b({'|'.join(names)})\b")
+    return pattern.search(statement) is not None
 
 
-def _is_of(statement: str, key: Any) -> bool:
-    """Whether what a ledger knows under the key is of a table that the statement names."""
-    identity = key[0] if isinstance(key[0], tuple) else key
-    return _names(statement, identity[0].__mapper__)
+_PATTERNS: weakref.WeakKeyDictionary[Mapper[Any], re.Pattern[str]] = weakref.WeakKeyDictionary()
+
+
+def _gone_by(statements: Sequence[str]) -> Callable[[Any], bool]:
+    """Return whether the statements may have taken the row of an identity away."""
+    all_are = any("CASCADE" in each.upper() for each in statements)
+
+    @functools.lru_cache(maxsize=None)
+    def of(model: Any) -> bool:
+        mapper = inspect(model)
+        return all_are or any(_names(each, mapper) for each in statements)
+
+    def is_gone(identity: Any) -> bool:
+        return of(identity[0])
+
+    return is_gone

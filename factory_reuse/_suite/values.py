@@ -18,9 +18,11 @@ from .._values import described, equal
 
 def state_of(obj: Any) -> InstanceState[Any] | None:
     """Return the state of a mapped object, without asking the object."""
+    if "_sa_class_manager" not in vars(type(obj)):
+        return None
     try:
         state = vars(obj).get("_sa_instance_state")
-    except TypeError:  # it has no attributes
+    except Exception:  # the project's own
         return None
     return state if isinstance(state, InstanceState) else None
 
@@ -52,7 +54,7 @@ def values_of(state: InstanceState[Any]) -> dict[str, Any]:
 
 
 @final
-class _Digest(NamedTuple):
+class Digest(NamedTuple):
     """Stands for a value that is long, or may change, or whose comparison is the project's own."""
 
     text: str
@@ -70,24 +72,24 @@ _LONG: Final = 200
 
 def kept(value: Any) -> Any:
     """Return what stands for a value from now on, whatever becomes of it."""
-    if type(value) in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
+    kind = type(value)
+    if kind in _PLAIN and not (kind in (str, bytes) and len(value) > _LONG):
         return value
-    if isinstance(value, enum.Enum):
+    if issubclass(kind, enum.Enum):
         return value
-    if (
-        getattr(type(value), "__repr__", None) == object.__repr__
-    ):  # which tells where it is, not what
-        return _Digest(type(value).__name__, 0)
+    shows: Any = kind.__repr__
+    if shows is object.__repr__:  # which tells where the value is, not what
+        return Digest(kind.__name__, 0)
     try:
-        text = value if isinstance(value, (str, bytes)) else repr(value)
+        text = value if kind in (str, bytes) else repr(value)
     except Exception:  # the project's own
         text = ""
-    return _Digest(described(value), hash(text))
+    return Digest(described(value), hash(text))
 
 
 def told(value: Any) -> str:
     """Return what was kept as text."""
-    return value.text if isinstance(value, _Digest) else described(value)
+    return value.text if isinstance(value, Digest) else described(value)
 
 
 def same(old: Any, new: Any) -> bool:
@@ -97,3 +99,17 @@ def same(old: Any, new: Any) -> bool:
     except Exception:  # a signalling NaN
         unequal_to_itself = type(old) is type(new)
     return old is new or equal(old, new) or unequal_to_itself
+
+
+#: Stands for a value that was not loaded.
+UNKNOWN: Final = object()
+
+
+def may_be(given: Any, read: Any) -> bool:
+    """Whether a value that an attribute was given may be what the database gives back."""
+    if same(given, read):
+        return True
+    known = (given, read)
+    return not any(each is None or isinstance(each, Digest) for each in known) and (
+        type(given) is not type(read)
+    )
