@@ -734,7 +734,7 @@ def test_failing_test(run):
     result.stdout.fnmatch_lines(
         [
             "*- Reused rows -*",
-            "CountryFactory: Country(code='FR') (*), made by the fixture test_failing_test.py::kept",
+            "CountryFactory: Country(code='FR') (*), made by the fixture *.py::kept",
             "CountryFactory: Country(code='IT') (*), made by no test that is known",
             "CountryFactory: Country(code='CH') (*), made by no test that is known",
             "UserFactory: User(email='a@example.org') (*), made by this test",
