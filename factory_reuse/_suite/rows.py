@@ -7,14 +7,13 @@ connection. What is known comes from SQLAlchemy's events.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import re
 import threading
 import weakref
-from typing import Any, Callable, Iterator, NamedTuple, Sequence, TypedDict
+from typing import Any, Callable, Iterator, NamedTuple, TypedDict
 
-from sqlalchemy import event, inspect
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.base import NEVER_SET, NO_VALUE
@@ -23,6 +22,7 @@ from typing_extensions import final
 from .._cache import observing
 from .._values import described
 from .ledger import Ledger, root_of
+from .statements import gone_by, names
 from .values import UNKNOWN, followed, kept, may_be, same, state_of, told, values_of
 
 
@@ -229,7 +229,7 @@ class Rows:
         deletes, self._deletes, self._of_flush = self._deletes, [], 0
         for connection in {connection for connection, _ in deletes}:
             statements = [each for other, each in deletes if other is connection]
-            gone = _gone_by(statements)
+            gone = gone_by(statements)
             for ledger in (self._made, self._seen, self._changed):
                 ledger.forget(connection, gone)
 
@@ -251,7 +251,7 @@ class Rows:
         with self._lock:
             # Of this row alone, not of all in its table.
             ours = self._deletes[self._of_flush :]
-            self._deletes[self._of_flush :] = [each for each in ours if not _names(each[1], mapper)]
+            self._deletes[self._of_flush :] = [each for each in ours if not names(each[1], mapper)]
             if state is not None and state.key is not None:
                 for ledger in (self._made, self._seen, self._changed):
                     ledger.discard(connection, state.key)
@@ -278,7 +278,7 @@ class Rows:
                 self.leaks.append(leak)
         # Unless the transaction may have written it, it is so for all.
         written = any(
-            _names(statement, state.mapper)
+            names(statement, state.mapper)
             for (statement, _), _ in self._written.open_items(connection)
         )
         self._seen.put(connection, state.key, now, settled=not written)
@@ -326,7 +326,7 @@ class Rows:
             test
             for (statement, test), number in self._written.items(connection)
             if number > since.number
-            and _names(statement, state.mapper)
+            and names(statement, state.mapper)
             and (test == self.test or column.search(statement))
         }
 
@@ -395,30 +395,3 @@ def shown(state: InstanceState[Any], key: str) -> str:
         values = dict(zip(names, state.identity))
     given = ", ".join(f"{name}={described(value)}" for name, value in values.items())
     return f"{state.class_.__name__}({given})"
-
-
-def _names(statement: str, mapper: Mapper[Any]) -> bool:
-    """Whether the statement may be about rows of the mapper."""
-    pattern = _PATTERNS.get(mapper)
-    if pattern is None:
-        names = (re.escape(str(getattr(table, "name", ""))) for table in mapper.tables)
-        pattern = _PATTERNS[mapper] = re.compile(rf"\b({'|'.join(names)})\b")
-    return pattern.search(statement) is not None
-
-
-_PATTERNS: weakref.WeakKeyDictionary[Mapper[Any], re.Pattern[str]] = weakref.WeakKeyDictionary()
-
-
-def _gone_by(statements: Sequence[str]) -> Callable[[Any], bool]:
-    """Return whether the statements may have taken the row of an identity away."""
-    all_are = any("CASCADE" in each.upper() for each in statements)
-
-    @functools.lru_cache(maxsize=None)
-    def of(model: Any) -> bool:
-        mapper = inspect(model)
-        return all_are or any(_names(each, mapper) for each in statements)
-
-    def is_gone(identity: Any) -> bool:
-        return of(identity[0])
-
-    return is_gone
