@@ -139,7 +139,7 @@ def test_two(session):
     found = leaks(run, tests)
     assert found == [
         (
-            "the fixture test_change_by_its_maker.py::country",
+            "the fixture test_suite.py::country",
             "two",
             "Country(code='CH')",
             "name",
@@ -528,8 +528,8 @@ def test_two(session):
     result.stdout.fnmatch_lines(
         [
             "*= reused rows that a test changed for another one =*",
-            "test_terminal.py::test_two received Country(code='AT') from CountryFactory:",
-            "    test_terminal.py::test_one changed name from 'at' to 'Austria'",
+            "test_suite.py::test_two received Country(code='AT') from CountryFactory:",
+            "    test_suite.py::test_one changed name from 'at' to 'Austria'",
         ]
     )
     result = run("def test(): pass", "--reuse-leaks")

@@ -41,7 +41,7 @@ def run(pytester):
         shutil.copy(file, pytester.path)
 
     def run(tests, *options, plugins=("no:randomly", "no:xdist"), warnings="-Werror"):
-        pytester.makepyfile(tests)
+        pytester.makepyfile(test_suite=tests)  # no name that one of our own modules has
         named = [f"-p{name}" for name in ("no:cacheprovider", *plugins)]
         return pytester.runpytest_inprocess(warnings, *named, *options)
 
@@ -423,7 +423,7 @@ def test_terminal(run):
         "[*] not decorated *created *repeated *defaults *rows to save, at most",
         "NoteFactory [*] * 4 * 1 * 1 * 0",
         "NoteFactory -> UserFactory *4 *1 *%",
-        "test_terminal.py::test_notes * *%",
+        "test_suite.py::test_notes * *%",
     ]
     for line in lines:  # those of a table come in the order of their seconds
         result.stdout.fnmatch_lines([line])
@@ -515,7 +515,7 @@ def test_calls_outside_of_tests(run):
 
 def test_unknown_file(run):
     """A file that is neither JSON nor HTML is refused: it may be a path of tests."""
-    result = run(TESTS, "--reuse-report", "test_unknown_file.py")
+    result = run(TESTS, "--reuse-report", "test_suite.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*ends with .json or .html*write --reuse-report= before it*"])
 
@@ -818,7 +818,7 @@ def test_maker_after_all_is_gone(run):
         assert 0
     """
     result = run(tests, "--reuse-report")
-    maker = "test_maker_after_all_is_gone.py::test_one"
+    maker = "test_suite.py::test_one"
     line = f"CountryFactory: Country(code='AT') (database), made by {maker}"
     result.stdout.fnmatch_lines([line])
 
