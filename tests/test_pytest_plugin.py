@@ -1056,6 +1056,8 @@ def test_plugin_leaves_nothing_behind(run):
     build = StepBuilder.build
     run(TESTS, "--reuse-report", "--reuse-leaks")
     assert StepBuilder.build is build
-    with sqlalchemy.create_engine("sqlite://", future=True).connect() as connection:
+    engine = sqlalchemy.create_engine("sqlite://", future=True)
+    with engine.connect() as connection:
         assert not list(connection.engine.dispatch.commit)
         assert not list(connection.dialect.dispatch.do_execute)
+    engine.dispose()
