@@ -6,7 +6,7 @@ it. Nothing else is imported until an option, a marker or the fixture asks for i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Iterator
 
 import pytest
 
@@ -94,5 +94,4 @@ def reuse_report(request: pytest.FixtureRequest) -> Report:
     """
     from ._suite.plugin import report_of
 
-    report: Any = report_of(request)
-    return report  # type: ignore[no-any-return]
+    return report_of(request)
