@@ -272,6 +272,30 @@ def test_after_that(session):
     assert document["leaks"] == []
 
 
+def test_change_as_a_fixture_ends(run):
+    """What a shared fixture does as it ends is not laid to the test that came last."""
+    tests = """
+@pytest.fixture(scope="class")
+def changing(countries):
+    Session.configure(bind=engine)
+    CountryFactory(code="FR", name="made")
+    Session.commit()
+    Session.remove()
+    yield
+    CountryFactory(code="FR").name = "left behind"
+    Session.commit()
+    Session.remove()
+
+class TestOne:
+    def test_in_it(self, changing, session):
+        assert CountryFactory(code="FR").name == "made"
+
+def test_after(session):
+    CountryFactory(code="FR")
+"""
+    assert leaks(run, tests) == []
+
+
 def test_same_statement_of_two_tests(run):
     """One statement that two tests sent is neither's."""
     tests = """

@@ -795,6 +795,20 @@ def test_watched_from_outside(run):
     run(tests).assert_outcomes(passed=1, failed=1)
 
 
+def test_many_rows_of_a_failing_test(run):
+    """A failing test names some of its rows, and how many more there are."""
+    tests = """
+    from factories import CountryFactory
+
+    def test():
+        for number in range(2 * 40):
+            CountryFactory(code=f"{number % 40:02}")
+        assert 0
+    """
+    result = run(tests, "--reuse-report")
+    result.stdout.fnmatch_lines(["CountryFactory: Country(code='29') *", "(and 10 more)"])
+
+
 def test_maker_after_all_is_gone(run):
     """A failing test names the maker of a row, though it has closed its session by then."""
     tests = """
