@@ -1,0 +1,140 @@
+"""From the names on the command line to imported modules, and the factories in them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterable, Iterator, NamedTuple
+
+from factory.base import BaseFactory
+from typing_extensions import final
+
+
+@final
+class FailedImport(NamedTuple):
+    """A module that could not be imported, with the traceback's last line."""
+
+    module: str
+    reason: str
+
+
+@final
+class Imported(NamedTuple):
+    """What the names gave."""
+
+    modules: list[ModuleType]
+    failed: list[FailedImport]
+
+
+def import_all(names: Iterable[str]) -> Imported:
+    """Import modules, and packages with all that is in them.
+
+    Args:
+        names: dotted names, looked for in the working directory first; or paths of files and
+            directories.
+    """
+    imported = Imported([], [])
+    _put_first(Path.cwd())
+    for name in names:
+        for module in _walk(_module_name(name), imported.failed):
+            if module not in imported.modules:
+                imported.modules.append(module)
+    return imported
+
+
+def factories_in(modules: Iterable[ModuleType]) -> list[Any]:
+    """Return the factories that the modules define, in the order of their definition."""
+    modules = list(modules)
+    names = {module.__name__ for module in modules}
+    found = dict.fromkeys(
+        factory for factory in _subclasses(BaseFactory) if factory.__module__ in names
+    )
+    for module in modules:
+        # What make_factory() made has the module of its maker.
+        found.update(
+            dict.fromkeys(
+                value
+                for value in vars(module).values()
+                if isinstance(value, type)
+                and issubclass(value, BaseFactory)
+                and value.__module__.startswith("factory.")
+                and getattr(sys.modules[value.__module__], value.__name__, None) is not value
+            )
+        )
+    return list(found)
+
+
+def import_one(name: str) -> Any:
+    """Return the factory that ``module:Name`` or ``module.Name`` stands for.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: the module has no such factory.
+    """
+    _put_first(Path.cwd())
+    module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
+    if not module_name:
+        raise ImportError(f"{name!r} names no module; write module:{name}")
+    with contextlib.redirect_stdout(sys.stderr):
+        found: Any = importlib.import_module(_module_name(module_name))
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _walk(name: str, failed: list[FailedImport]) -> Iterator[ModuleType]:
+    module = _import(name, failed)
+    if module is None:
+        return
+    yield module
+    for _, inner, _ in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        if inner != "__main__":  # which runs a program
+            yield from _walk(f"{name}.{inner}", failed)
+
+
+def _import(name: str, failed: list[FailedImport]) -> ModuleType | None:
+    try:
+        # What a module prints must not end up in the JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: a script's
+        if type(error).__module__ != "_pytest.outcomes":  # a test module that skips itself
+            last = traceback.format_exception_only(type(error), error)[-1].strip()
+            failed.append(FailedImport(name, last))
+        return None
+
+
+def _module_name(name: str) -> str:
+    """Return the dotted name of what may be a path, and see to it that it can be imported."""
+    path = Path(name)
+    if not path.exists() or not (path.suffix == ".py" or path.is_dir()):
+        return name
+    if path.is_dir() and os.sep not in name and name.isidentifier():
+        return name
+    path = path.resolve()
+    parts = [] if path.name == "__init__.py" else [path.stem]
+    above = path.parent
+    while (above / "__init__.py").exists():
+        parts.insert(0, above.name)
+        above = above.parent
+    _put_first(above)
+    return ".".join(parts)
+
+
+def _put_first(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def _subclasses(factory: Any) -> Iterator[Any]:
+    for subclass in factory.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

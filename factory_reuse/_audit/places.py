@@ -1,0 +1,149 @@
+"""The file and line of a factory and of what it declares, and what a comment there says."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final, Iterator, NamedTuple
+
+from typing_extensions import final
+
+_COMMENT: Final = re.compile(r"#\s*factory-reuse:\s*ignore(?:\[([^\]]*)\])?")
+
+
+@final
+class Place(NamedTuple):
+    """Where something is declared; the line is counted from 1."""
+
+    path: str
+    line: int
+
+
+@final
+class Places:
+    """The places of factories. Files are read once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+
+    def of(self, factory: Any, name: str = "") -> Place:
+        """Return the place of a factory, or of what it declares.
+
+        Args:
+            name: of a declaration, ``Meta.option``, ``@decorator``; where the factory has it from
+                elsewhere, the place is the factory's own.
+        """
+        file = self._file(factory)
+        node = file.classes.get(factory.__qualname__)
+        line = file.assigned.get(factory.__name__, 1) if node is None else _line_in(node, name)
+        return Place(file.shown, line)
+
+    def ignored(self, factory: Any, place: Place) -> frozenset[str] | None:
+        """Return the codes that a comment on the line, or on that of the class, has ignored.
+
+        Returns:
+            ``None``: all of them.
+        """
+        file = self._file(factory)
+        codes: set[str] = set()
+        for line in {place.line, self.of(factory).line}:
+            said = _COMMENT.search(file.line(line))
+            if said is not None and not (said.group(1) or "").strip():
+                return None
+            codes.update(re.findall(r"\w+", said.group(1)) if said is not None else ())
+        return frozenset(codes)
+
+    def _file(self, factory: Any) -> _File:
+        module = sys.modules.get(factory.__module__)
+        try:
+            path = inspect.getsourcefile(factory) or ""
+        except TypeError:
+            path = getattr(module, "__file__", None) or ""
+        if path not in self._files:
+            self._files[path] = _File(path)
+        return self._files[path]
+
+
+@final
+class _File:
+    """One source file; empty, where there is none to read."""
+
+    def __init__(self, path: str) -> None:
+        self.shown = _below_cwd(path) if path else "<unknown>"
+        source = b""
+        if path:
+            try:
+                source = Path(path).read_bytes()
+            except OSError:
+                source = b""
+        self._lines = source.splitlines()
+        self.tree = _parsed(source)
+        self.classes = dict(_classes(self.tree, "")) if self.tree is not None else {}
+        self.assigned = {
+            target.id: node.lineno
+            for node in (self.tree.body if self.tree is not None else ())
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+
+    def line(self, number: int) -> str:
+        inside = 0 < number <= len(self._lines)
+        return self._lines[number - 1].decode("utf-8", "replace") if inside else ""
+
+
+def _parsed(source: bytes) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield the class statements below a node by the ``__qualname__`` of their classes."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield prefix + child.name, child
+            yield from _classes(child, f"{prefix}{child.name}.")
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _classes(child, f"{prefix}{child.name}.<locals>.")
+        else:
+            yield from _classes(child, prefix)
+
+
+def _line_in(node: ast.ClassDef, name: str) -> int:
+    if name.startswith("@"):
+        for decorator in node.decorator_list:
+            if name[1:] in ast.dump(decorator):
+                return decorator.lineno
+        return node.lineno
+    outer, _, inner = name.rpartition(".")
+    for statement in node.body:
+        if outer:
+            if isinstance(statement, ast.ClassDef) and statement.name == outer:
+                line = _line_in(statement, inner)
+                return node.lineno if line == statement.lineno else line
+        elif name and name in _names(statement):
+            return statement.lineno
+    return node.lineno
+
+
+def _names(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, ast.Assign):
+        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id
+
+
+def _below_cwd(path: str) -> str:
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # on another drive
+        return path
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,189 @@
+"""FR1xx: whether a declared key is what the tables make unique."""
+
+from __future__ import annotations
+
+from typing import Any, FrozenSet, Iterator
+
+from factory_reuse._columns import mapped_column
+from factory_reuse._keys import Key, inferred_keys
+from factory_reuse.errors import UniqueKeyError
+
+from ..findings import Finding
+from ..subjects import Subject
+
+Columns = FrozenSet[Any]
+
+
+def check(subject: Subject) -> Iterator[Finding]:
+    """Yield what is wrong with the key of ``on``, or of ``sqlalchemy_get_or_create``."""
+    if subject.mapper is None:
+        if subject.declared_here:
+            yield _no_key(subject, f"{subject.model or 'its model'} is not mapped by SQLAlchemy")
+        return
+    try:
+        keys = subject.keys
+    except UniqueKeyError as error:
+        reason, _, remedy = str(error).partition(". ")
+        yield subject.finding("FR106", _shown(subject), reason, remedy, at=_line(subject))
+        return
+    if subject.on is None:
+        if subject.declared_here and not subject.unique and not _all_unique(subject):
+            yield _no_key(subject, f"{subject.model} has no unique constraint or index")
+        return
+    for names, key in zip(subject.on, keys):
+        yield from _check_key(subject, names, key)
+
+
+def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[Finding]:
+    columns = _columns(key)
+    unique = {_columns(each): each for each in _all_unique(subject, primary=True)}
+    exact = unique.get(columns)
+    if exact is not None:
+        if not exact.plain and key.plain and subject.policy.where is None:
+            yield _inexact(subject, names, exact)
+        return
+    inside = [each for each in unique if each < columns]
+    around = [each for each in unique if each > columns]
+    if _apart(inside, columns):
+        yield _separate(subject, names, [unique[each] for each in inside])
+    elif inside:
+        yield _too_wide(subject, names, columns, inside[0], unique[inside[0]])
+    elif around and not around[0] - columns <= subject.where_columns:
+        yield _too_narrow(subject, names, columns, around[0], unique[around[0]])
+    elif not around:
+        yield _unconstrained(subject, names)
+
+
+def _too_narrow(
+    subject: Subject, names: tuple[str, ...], columns: Columns, wider: Columns, key: Key
+) -> Finding:
+    missing = _attributes(subject, wider - columns)
+    return subject.finding(
+        "FR101",
+        ", ".join(names),
+        f"{_way(subject)} names {_list(names)}, but rows are unique by ({key.label}): rows that "
+        f"differ in {missing} alone are taken for one, and a call gets any of them.",
+        f"Write on=({_quoted(*names, *missing.split(', '))}).",
+        at=_line(subject),
+    )
+
+
+def _too_wide(
+    subject: Subject, names: tuple[str, ...], columns: Columns, narrower: Columns, key: Key
+) -> Finding:
+    superfluous = _attributes(subject, columns - narrower)
+    return subject.finding(
+        "FR102",
+        ", ".join(names),
+        f"{_way(subject)} names {_list(names)}, but ({key.label}) alone is unique: a row that has "
+        f"it and another {superfluous} is not found, and the INSERT is refused.",
+        f"Write on=({_quoted(*(_by_name(names, key)))}).",
+        at=_line(subject),
+    )
+
+
+def _separate(subject: Subject, names: tuple[str, ...], keys: list[Key]) -> Finding:
+    alternatives = ", ".join(f"({_quoted(*_by_name(names, key))})" for key in keys)
+    each = " and ".join(f"({key.label})" for key in keys)
+    return subject.finding(
+        "FR104",
+        ", ".join(names),
+        f"{_way(subject)} names {_list(names)} as one key, but {each} are unique each for itself: "
+        "a row that has one of the values and not the other is not found, and the INSERT is "
+        "refused.",
+        f"Write on=[{alternatives}].",
+        at=_line(subject),
+    )
+
+
+def _unconstrained(subject: Subject, names: tuple[str, ...]) -> Finding:
+    known = "; ".join(f"({key.label})" for key in _all_unique(subject)) or "none"
+    return subject.finding(
+        "FR103",
+        ", ".join(names),
+        f"No unique constraint or index of {subject.model} covers {_list(names)} (it has: "
+        f"{known}), so a second row may come in beside the first, and a call that then finds two "
+        "raises AmbiguousMatchError.",
+        f"Add UniqueConstraint({_quoted(*names)}) to the table, or name a key that is unique.",
+        at=_line(subject),
+    )
+
+
+def _inexact(subject: Subject, names: tuple[str, ...], key: Key) -> Finding:
+    return subject.finding(
+        "FR105",
+        ", ".join(names),
+        f"{_way(subject)} compares {_list(names)} as it is, but the unique index "
+        f"{key.constraint or ''} has an expression or a predicate, so other rows than the ones "
+        "that refuse an INSERT are found.",
+        "Leave out on=: the key that is inferred has the index's expression and predicate.",
+        at=_line(subject),
+    )
+
+
+def _no_key(subject: Subject, why: str) -> Finding:
+    return subject.finding(
+        "FR106",
+        "",
+        f"{why}, so there is nothing to find a row by.",
+        "Write on=(...) with the fields that identify a row, add the constraint to the model, or "
+        "remove reuse_existing.",
+        at="@reuse",
+    )
+
+
+def _all_unique(subject: Subject, *, primary: bool = False) -> list[Key]:
+    assert subject.mapper is not None
+    keys = inferred_keys(subject.mapper, subject.dialect)
+    return [key for key in keys if primary or not key.primary]
+
+
+def _columns(key: Key) -> Columns:
+    return frozenset(column.column for column in key.compared)
+
+
+def _apart(inside: list[Columns], columns: Columns) -> bool:
+    """Whether these keys have no column in common, and are all of the columns together."""
+    return (
+        len(inside) > 1
+        and sum(map(len, inside)) == len(columns)
+        and frozenset().union(*inside) == columns
+    )
+
+
+def _attributes(subject: Subject, columns: Columns) -> str:
+    assert subject.mapper is not None
+    mapped = [mapped_column(subject.mapper, column) for column in columns]
+    names = [
+        subject.source(column.names()) or column.attribute
+        for column in mapped
+        if column is not None
+    ]
+    return ", ".join(sorted(names))
+
+
+def _by_name(names: tuple[str, ...], key: Key) -> list[str]:
+    """Return those of the declared names that give a part of a key."""
+    return [name for name in names if name in key.names]
+
+
+def _way(subject: Subject) -> str:
+    return "on=" if subject.reuses else "sqlalchemy_get_or_create"
+
+
+def _line(subject: Subject) -> str:
+    if not subject.reuses or subject.meta.upgraded:
+        return "Meta.sqlalchemy_get_or_create"
+    return "@reuse" if subject.declared_here else ""
+
+
+def _shown(subject: Subject) -> str:
+    return "; ".join(", ".join(names) for names in subject.on or ())
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names)})"
+
+
+def _quoted(*names: str) -> str:
+    return ", ".join(map(repr, names)) + ("," if len(names) == 1 else "")

@@ -1,0 +1,127 @@
+"""FR3xx: where reuse is missing, and what that costs."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Iterator, Mapping
+
+from factory.declarations import RelatedFactoryList
+
+from factory_reuse._call import is_declaration
+
+from .. import variety
+from ..findings import Finding
+from ..subjects import Link, Subject, Suite
+
+#: The kinds of values that come again, so that a second call is refused.
+_REPEATING: Final = (variety.SAME, variety.CYCLES, variety.CHANCE)
+
+#: Factories may lead to themselves.
+_DEEPEST: Final = 20
+
+
+def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
+    """Yield a missing reuse, and a SubFactory that leads nowhere."""
+    for link in subject.links:
+        if suite.target(link) is None:
+            yield _leads_nowhere(subject, link)
+    unique = subject.unique
+    if unique and not subject.reuses and not subject.get_or_create:
+        yield _without_reuse(subject, suite)
+
+
+def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
+    """Yield a cascade that makes more than ``most`` rows per call."""
+    rows = _rows(subject, suite, {}, 0)
+    if rows <= most:
+        return
+    branches = {
+        link.name: _branch(link, suite, {}, 0) for link in subject.links if suite.target(link)
+    }
+    widest = max(branches, key=lambda name: branches[name]) if branches else ""
+    yield subject.finding(
+        "FR302",
+        "rows",
+        f"One call makes up to {rows} rows, {branches.get(widest, 0)} of them by {widest}.",
+        "Let the factories of rows that all may share reuse, pass one object to all that need one "
+        "(recycle), or leave a SubFactory out where the tests do not need its row.",
+        at=widest,
+        weight=rows,
+    )
+
+
+def _leads_nowhere(subject: Subject, link: Link) -> Finding:
+    try:
+        link.declaration.get_factory()
+        reason = ""
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    return subject.finding(
+        "FR002",
+        link.name,
+        f"The factory of {link.name} cannot be imported ({reason}), so each call fails.",
+        "Correct the dotted name.",
+        at=link.name,
+    )
+
+
+def _without_reuse(subject: Subject, suite: Suite) -> Finding:
+    leading, reaching = len(suite.leading_to(subject)), len(suite.reaching(subject))
+    key = max(subject.unique, key=lambda each: subject.variety(each).kind in _REPEATING)
+    repeats = subject.variety(key).kind in _REPEATING
+    follows = (
+        "gives values that come again, so another call is refused"
+        if repeats
+        else "adds a row in each call, and is refused where a call passes values that are there"
+    )
+    return subject.finding(
+        "FR301",
+        key.label,
+        f"{subject.model} is unique by ({key.label}), and {subject.short} does not reuse: it "
+        f"{follows}; {_counted(leading, 'declaration')} of other factories run it, and a call of "
+        f"{_counted(reaching, 'factory', 'factories')} comes to it.",
+        "Write @reuse_existing above the class.",
+        severity="warning" if repeats and leading else None,
+        weight=leading * 1000 + reaching,
+    )
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _rows(subject: Subject, suite: Suite, given: Mapping[str, Any], depth: int) -> int:
+    """Return how many rows a call inserts at most, after the first one."""
+    own = 0 if subject.mapper is None or _is_shared(subject, given) else 1
+    if subject.mapper is not None and not own:
+        return 0
+    return own + sum(_branch(link, suite, given, depth) for link in subject.links)
+
+
+def _branch(link: Link, suite: Suite, given: Mapping[str, Any], depth: int) -> int:
+    """Return how many of them a declaration makes, unless the call gives it another value."""
+    target = suite.subject(suite.target(link))
+    if target is None or depth > _DEEPEST:
+        return 0
+    if link.name in given and not is_declaration(given[link.name]):
+        return 0
+    prefix = f"{link.name}__"
+    passed = {**link.defaults}
+    passed.update({n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)})
+    if link.related and link.declaration.name:
+        passed[link.declaration.name] = None
+    size = getattr(link.declaration, "size", 1)
+    times = (
+        size if isinstance(link.declaration, RelatedFactoryList) and isinstance(size, int) else 1
+    )
+    return times * _rows(target, suite, passed, depth + 1)
+
+
+def _is_shared(subject: Subject, given: Mapping[str, Any]) -> bool:
+    """Whether another call has made the row already: it is reused, and its key comes again."""
+    if not subject.reuses and not subject.get_or_create:
+        return False
+    return any(
+        subject.variety(key).kind in (variety.SAME, variety.CYCLES)
+        and not any(name in key.names for name in given)
+        for key in subject.keys
+    )

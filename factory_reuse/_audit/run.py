@@ -1,0 +1,201 @@
+"""The whole audit, from names to findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Callable, Iterable, Iterator, Sequence
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import final
+
+from factory_reuse.errors import ReuseError
+
+from .findings import CODES, SEVERITIES, Finding
+from .modules import FailedImport, factories_in, import_all
+from .places import Place, Places
+from .rules import calls, declared, legacy, missing, values
+from .rules.database import Database
+from .settings import Settings
+from .subjects import Subject, Suite, concrete
+
+
+@final
+@dataclass(frozen=True)
+class Audited:
+    """One factory and its key, in words.
+
+    Attributes:
+        reuse: ``"yes"``, ``"no"``, or ``"get_or_create"`` for factory_boy's own lookup.
+        key: the fields of each key, alternatives in order.
+        inferred: whether the key was read from the model.
+    """
+
+    factory: str
+    model: str
+    path: str
+    line: int
+    reuse: str
+    key: tuple[str, ...]
+    inferred: bool
+
+
+@final
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        findings: the worst first.
+        ignored: how many findings the configuration or a comment has ignored.
+        accepted: how many are in the baseline.
+        outdated: what the baseline has and the audit did not find.
+    """
+
+    factories: tuple[Audited, ...]
+    findings: tuple[Finding, ...]
+    failed: tuple[FailedImport, ...]
+    ignored: int = 0
+    accepted: int = 0
+    outdated: tuple[str, ...] = ()
+
+
+def audit(
+    names: Iterable[str],
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    baseline: frozenset[str] = frozenset(),
+) -> Audit:
+    """Import modules and say what is wrong with their factories.
+
+    Args:
+        names: of modules, packages or paths.
+        engine: of the database that the metadata is compared with, if any.
+        baseline: the identities of findings that are accepted.
+    """
+    imported = import_all(names)
+    return audit_modules(
+        imported.modules, settings, engine=engine, baseline=baseline, failed=imported.failed
+    )
+
+
+def audit_modules(
+    modules: Sequence[ModuleType],
+    settings: Settings,
+    *,
+    engine: Engine | None = None,
+    baseline: frozenset[str] = frozenset(),
+    failed: Sequence[FailedImport] = (),
+) -> Audit:
+    """The same, for modules that are imported already."""
+    places = Places()
+    found: list[tuple[Any, Finding]] = []
+    subjects = []
+    for factory in concrete(factories_in(modules)):
+        try:
+            dialect = None if engine is None else engine.dialect.name
+            subjects.append(Subject(factory, places, dialect))
+        except Exception as error:  # whatever a model or a factory does when it is looked at
+            found.append((factory, _not_audited(factory, places.of(factory), "its model", error)))
+    suite = Suite(subjects)
+    lookups = legacy.Lookups(places)
+    database = None if engine is None else Database(engine)
+    for subject in suite.subjects:
+        found += [
+            (subject.factory, each)
+            for each in _findings(subject, suite, places, lookups, settings, database)
+        ]
+    heard = [
+        finding for factory, finding in found if not _is_ignored(finding, factory, places, settings)
+    ]
+    identities = {finding.identity for finding in heard}
+    return Audit(
+        factories=tuple(_audited(subject, places) for subject in suite.subjects),
+        findings=tuple(sorted(_new(heard, baseline), key=_order)),
+        failed=tuple(failed),
+        ignored=len(found) - len(heard),
+        accepted=sum(finding.identity in baseline for finding in heard),
+        outdated=tuple(sorted(baseline - identities)),
+    )
+
+
+def _findings(
+    subject: Subject,
+    suite: Suite,
+    places: Places,
+    lookups: legacy.Lookups,
+    settings: Settings,
+    database: Database | None,
+) -> Iterator[Finding]:
+    rules: dict[str, Callable[[], Iterable[Finding]]] = {
+        "its key": lambda: declared.check(subject),
+        "its values": lambda: values.check(subject, suite),
+        "its reuse": lambda: missing.check(subject, suite),
+        "its cascade": lambda: missing.check_rows(subject, suite, settings.max_rows),
+        "its calls": lambda: calls.check(subject, lookups),
+        "its lookup": lambda: legacy.check(subject, lookups),
+    }
+    if database is not None:
+        rules["its tables"] = lambda: database.check(subject)
+    for what, rule in rules.items():
+        try:
+            yield from list(rule())
+        except Exception as error:  # one factory must not hide what is wrong with the others
+            if not (isinstance(error, ReuseError) and what != "its key"):
+                place = places.of(subject.factory)
+                yield _not_audited(subject.factory, place, what, error)
+
+
+def _not_audited(factory: Any, place: Place, what: str, error: Exception) -> Finding:
+    cause = "SQLAlchemy" if isinstance(error, SQLAlchemyError) else type(error).__name__
+    first = str(error).partition("\n")[0]
+    return Finding(
+        code="FR001",
+        severity=CODES["FR001"].severity,
+        factory=f"{factory.__module__}.{factory.__qualname__}",
+        model="",
+        path=place.path,
+        line=place.line,
+        subject=what,
+        reason=f"{what[0].upper()}{what[1:]} could not be looked at ({cause}: {first}).",
+        remedy="If a call of the factory works all the same, please report this.",
+    )
+
+
+def _audited(subject: Subject, places: Places) -> Audited:
+    place = places.of(subject.factory)
+    try:
+        labels = tuple(key.label for key in subject.keys)
+    except Exception:  # a finding says so
+        labels = ()
+    return Audited(
+        factory=subject.name,
+        model=subject.model,
+        path=place.path,
+        line=place.line,
+        reuse="yes" if subject.reuses else "get_or_create" if subject.get_or_create else "no",
+        key=labels,
+        inferred=subject.on is None,
+    )
+
+
+def _is_ignored(finding: Finding, factory: Any, places: Places, settings: Settings) -> bool:
+    if settings.ignores(finding.code):
+        return True
+    codes = places.ignored(factory, Place(finding.path, finding.line))
+    return codes is None or any(finding.code.startswith(code) for code in codes)
+
+
+def _new(findings: Iterable[Finding], baseline: frozenset[str]) -> Iterator[Finding]:
+    seen = set()
+    for finding in findings:
+        if finding.identity not in baseline and finding not in seen:
+            seen.add(finding)
+            yield finding
+
+
+def _order(finding: Finding) -> tuple[Any, ...]:
+    worst = -SEVERITIES.index(finding.severity)
+    return worst, finding.code, -finding.weight, finding.path, finding.line

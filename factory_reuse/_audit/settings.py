@@ -1,0 +1,144 @@
+"""What a project says of the audit in its configuration, and the findings it has accepted."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Iterable, Mapping
+
+from typing_extensions import final
+
+from factory_reuse.errors import ReuseError
+
+from .findings import CODES, SEVERITIES, Finding
+
+#: The section's name in setup.cfg; in pyproject.toml it is below ``tool``.
+SECTION: Final = "factory_reuse"
+
+DEFAULT_MAX_ROWS: Final = 10
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What the audit is to do.
+
+    Attributes:
+        modules: what is audited if the command line names nothing.
+        ignore: codes, or what they begin with (``FR5``), that are not reported.
+        fail_on: the mildest severity that makes the exit status 1; ``"never"``.
+        max_rows: how many rows one call may make.
+        baseline: the file with the accepted findings.
+    """
+
+    modules: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fail_on: str = "warning"
+    max_rows: int = DEFAULT_MAX_ROWS
+    baseline: str | None = None
+
+    def ignores(self, code: str) -> bool:
+        """Whether a code is not reported."""
+        return any(code.startswith(prefix) for prefix in self.ignore)
+
+
+def read_settings(directory: Path) -> Settings:
+    """Return what ``setup.cfg`` or ``pyproject.toml`` in the directory says.
+
+    Raises:
+        ReuseError: an option is unknown, or has a value that it cannot have; or TOML cannot be
+            read here.
+    """
+    said = {**_of_setup_cfg(directory / "setup.cfg"), **_of_pyproject(directory / "pyproject.toml")}
+    return checked(said)
+
+
+def checked(said: Mapping[str, Any], source: str = "the configuration") -> Settings:
+    """Return the settings that these options make.
+
+    Raises:
+        ReuseError: an option is unknown, or has a value that it cannot have.
+    """
+    options = {name.replace("-", "_"): value for name, value in said.items()}
+    unknown = set(options) - set(Settings.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(sorted(Settings.__dataclass_fields__))
+        raise _bad(f"{source} has the unknown option {min(unknown)!r}; known: {known}.")
+    for name in ("modules", "ignore"):
+        if name in options:
+            options[name] = _listed(options[name])
+    for prefix in options.get("ignore", ()):
+        if not any(code.startswith(prefix) for code in CODES):
+            raise _bad(
+                f"ignore={prefix!r} is no code, nor the beginning of one, such as FR501, FR5."
+            )
+    if options.get("fail_on", "never") not in (*SEVERITIES, "never"):
+        raise _bad(
+            f"fail_on={options['fail_on']!r} is not possible; it takes one of "
+            f"{', '.join(SEVERITIES)}, never."
+        )
+    if "max_rows" in options:
+        text = str(options["max_rows"])
+        if not text.isdigit() or text == "0":
+            raise _bad(f"max_rows={text!r} is not possible; it takes a number from 1 on.")
+        options["max_rows"] = int(text)
+    return Settings(**options)
+
+
+def read_baseline(path: Path) -> frozenset[str]:
+    """Return the identities of the findings that a project has accepted.
+
+    Raises:
+        ReuseError: the file is none that :func:`write_baseline` wrote.
+    """
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        return frozenset(document["accepted"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _bad(
+            f"{path} is no baseline ({type(error).__name__}: {error}). Write one with "
+            "--update-baseline."
+        ) from error
+
+
+def write_baseline(path: Path, findings: Iterable[Finding]) -> None:
+    """Write the identities of the findings, in the same order each time."""
+    accepted = sorted({finding.identity for finding in findings})
+    path.write_text(json.dumps({"version": 1, "accepted": accepted}, indent=2) + "\n", "utf-8")
+
+
+def _of_setup_cfg(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(path, encoding="utf-8")
+    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+
+
+def _of_pyproject(path: Path) -> dict[str, Any]:
+    text = path.read_text("utf-8") if path.exists() else ""
+    if not re.search(rf"^\s*\[\s*tool\s*\.\s*{SECTION}\s*\]", text, re.M):
+        return {}
+    try:
+        import tomllib
+    except ImportError:
+        try:
+            import tomli as tomllib  # type: ignore[no-redef, import-not-found, unused-ignore]
+        except ImportError:
+            raise _bad(
+                f"{path} has [tool.{SECTION}], and Python before 3.11 reads no TOML by itself. "
+                "Install factory_reuse[cli], or use the section [factory_reuse] of setup.cfg."
+            ) from None
+    section: dict[str, Any] = tomllib.loads(text)["tool"][SECTION]
+    return section
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\s,]+", value) if isinstance(value, str) else value)
+
+
+def _bad(message: str) -> ReuseError:
+    return ReuseError(message)

@@ -1,0 +1,152 @@
+"""Whether two calls get the same value from a declaration."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import factory.random
+from factory import fuzzy
+from factory.declarations import (
+    SKIP,
+    Iterator,
+    LazyAttributeSequence,
+    Maybe,
+    SelfAttribute,
+    Sequence,
+    Transformer,
+)
+from factory.faker import Faker
+from typing_extensions import final
+
+from factory_reuse._call import is_declaration, is_subfactory
+
+#: A constant: the same in each call.
+SAME: Final = "same"
+#: One of a few, in turn.
+CYCLES: Final = "cycles"
+#: Drawn from so few that they repeat.
+CHANCE: Final = "chance"
+#: Another in each call.
+COUNTS: Final = "counts"
+#: Drawn from so many that none is likely to come twice.
+WIDE: Final = "wide"
+#: The object of another factory.
+PARENT: Final = "parent"
+#: Nothing, or None: no row can be found by it.
+ABSENT: Final = "absent"
+#: Only the project's own code tells.
+UNKNOWN: Final = "unknown"
+
+#: How many values are drawn to see whether they repeat. With as few as one repetition there are
+#: some 500,000 to draw from ("birthday problem"); with none, far more.
+DRAWN: Final = 1000
+
+
+@final
+class Variety(NamedTuple):
+    """How the values of a declaration vary.
+
+    Attributes:
+        kind: one of the constants above.
+        words: the declaration in words.
+        repeated: of :data:`DRAWN` values drawn at random, how many had come before.
+    """
+
+    kind: str
+    words: str
+    repeated: int = 0
+
+
+def variety_of(declaration: Any) -> Variety:
+    """Return how the values vary; only factory_boy's own declarations are evaluated.
+
+    >>> variety_of("Books").kind
+    'same'
+    """
+    words = in_words(declaration)
+    if isinstance(declaration, Transformer):
+        return variety_of(declaration.default)._replace(words=words)
+    if is_subfactory(declaration):
+        return Variety(PARENT, words)
+    if isinstance(declaration, Maybe):
+        return _worst(variety_of(declaration.yes), variety_of(declaration.no))
+    if isinstance(declaration, (Sequence, LazyAttributeSequence)):
+        return Variety(COUNTS, words)
+    if isinstance(declaration, Iterator):
+        return Variety(CYCLES, words)
+    if isinstance(declaration, (Faker, fuzzy.BaseFuzzyAttribute)):
+        repeated = _repeated(declaration)
+        if repeated is None:
+            return Variety(UNKNOWN, words)
+        return Variety(CHANCE if repeated else WIDE, words, repeated)
+    if is_declaration(declaration):
+        return Variety(UNKNOWN, words)
+    return Variety(ABSENT if declaration is None or declaration is SKIP else SAME, words)
+
+
+def in_words(declaration: Any) -> str:
+    """Return a declaration as it may have been written, without what it is given.
+
+    >>> in_words(Faker("name"))
+    "Faker('name')"
+    """
+    name = type(declaration).__name__
+    if isinstance(declaration, Faker):
+        return f"Faker({declaration.provider!r})"
+    if isinstance(declaration, Maybe):
+        yes, no = in_words(declaration.yes), in_words(declaration.no)
+        return f"{yes} if {_decider(declaration.decider)} else {no}"
+    if isinstance(declaration, SelfAttribute):
+        return f"SelfAttribute({'.' * declaration.depth + declaration.attribute_name!r})"
+    if is_subfactory(declaration):
+        try:
+            return f"{name}({declaration.get_factory().__name__})"
+        except Exception:  # it leads nowhere, which has a code of its own
+            return name
+    if not is_declaration(declaration):
+        text = repr(declaration)
+        return text if len(text) <= 60 else text[:57] + "..."
+    return name
+
+
+def _decider(decider: Any) -> str:
+    named = isinstance(decider, SelfAttribute)
+    name: str = decider.attribute_name if named else in_words(decider)
+    return name
+
+
+def _worst(one: Variety, other: Variety) -> Variety:
+    """Return the one of which less can be said."""
+    if one.kind == other.kind or UNKNOWN in (one.kind, other.kind):
+        return one if one.kind == UNKNOWN or one.kind == other.kind else other
+    return Variety(UNKNOWN, one.words)
+
+
+def _repeated(declaration: Any) -> int | None:
+    """Return how many of the values drawn had come before; ``None`` if that cannot be told."""
+    draw = _drawing(declaration)
+    state = factory.random.get_random_state()
+    try:
+        factory.random.reseed_random("factory_reuse audit")  # the same finding each time
+        return DRAWN - len({draw() for _ in range(DRAWN)})
+    except Exception:  # an unknown provider, arguments that are declarations, unhashable values
+        return None
+    finally:
+        factory.random.set_random_state(state)
+
+
+def _drawing(declaration: Any) -> Any:
+    """Return what draws one value, and leaves the declaration as it is."""
+    if isinstance(declaration, Faker):
+        own = dict(declaration._defaults)
+        return lambda: declaration.evaluate(None, None, dict(own))
+    if isinstance(declaration, fuzzy.FuzzyChoice):
+        choices: Any = declaration.choices
+        if choices is None and isinstance(declaration.choices_generator, (list, tuple, set, str)):
+            choices = declaration.choices_generator
+        if declaration.getter is not None or choices is None:
+            return None  # the project's code, or what can be read but once
+        return fuzzy.FuzzyChoice(list(choices)).fuzz
+    # A fuzzer of the project's own may do anything.
+    own_code = isinstance(declaration, fuzzy.FuzzyAttribute)
+    return None if own_code or type(declaration).__module__ != "factory.fuzzy" else declaration.fuzz

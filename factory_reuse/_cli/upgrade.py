@@ -1,0 +1,84 @@
+"""Rewrite factory_boy's and hand-written lookups into @reuse_existing.
+
+What is rewritten: sqlalchemy_get_or_create, and the common get-or-create in a _create. What is not
+understood stays as it is, and is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Iterable, Sequence
+
+from .paper import Paper, paper
+
+if TYPE_CHECKING:
+    from factory_reuse._upgrade.files import FileUpgrade
+
+NAME: Final = "upgrade"
+HELP: Final = "rewrite get-or-create code into @reuse_existing"
+EPILOG: Final = """\
+The files are rewritten in place. --diff prints what would change and writes nothing; --check
+writes nothing either, and the exit status is 1 if there is something to rewrite. It needs libcst:
+pip install 'factory_reuse[upgrade]'.
+
+  factory-reuse upgrade --diff tests/factories.py
+  factory-reuse upgrade tests"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", type=Path, help="a Python file, or a directory of them")
+    add("--diff", action="store_true", help="print a diff and write nothing")
+    add("--check", action="store_true", help="write nothing; status 1 if something is to rewrite")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Rewrite, print and return the exit status."""
+    from factory_reuse.errors import ReuseError
+
+    missing = [str(path) for path in arguments.paths if not path.exists()]
+    if missing:
+        raise ReuseError(f"There is no {', '.join(missing)}.")
+    try:
+        from factory_reuse._upgrade.files import upgrade
+    except ImportError as error:
+        raise ReuseError(
+            "factory-reuse upgrade needs libcst. Install it: pip install 'factory_reuse[upgrade]'."
+        ) from error
+    dry = arguments.diff or arguments.check
+    upgraded = []
+    for each in upgrade(arguments.paths):
+        upgraded.append(each)
+        if each.changed and not dry:
+            each.write()
+        elif each.changed and arguments.diff:
+            sys.stdout.write(each.diff())
+    # A diff can be piped into `git apply`, so what is said of it goes elsewhere.
+    write_summary(upgraded, paper(sys.stderr if arguments.diff else sys.stdout), dry=dry)
+    return int(arguments.check and any(each.changed for each in upgraded))
+
+
+def write_summary(upgraded: Sequence[FileUpgrade], on: Paper, *, dry: bool) -> None:
+    """Write what was rewritten and what to look at, and what was left with the reason."""
+    for each in upgraded:
+        for rewrite in each.rewritten:
+            on.write(f"{each.path}:{rewrite.line}: {rewrite.factory}: {rewrite.what}", "remedy")
+            for caution in rewrite.cautions:
+                on.write(caution, "warning", indent=2)
+    for each in upgraded:
+        for left in each.left:
+            on.write(f"{each.path}:{left.line}: {left.factory} stays as it is", "warning")
+            on.write(left.reason, indent=2)
+    rewritten, left_alone = (
+        _count(each.rewritten for each in upgraded),
+        _count(each.left for each in upgraded),
+    )
+    done = "to rewrite" if dry else "rewritten"
+    on.write(f"{rewritten} factories {done}, {left_alone} left as they are", "heading")
+
+
+def _count(lists: Iterable[Sequence[Any]]) -> int:
+    return sum(map(len, lists))

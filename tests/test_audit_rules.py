@@ -1,0 +1,513 @@
+"""What the audit finds, code by code, and what it leaves alone."""
+
+import pytest
+from audited import project  # noqa: F401 -- a fixture
+from sqlalchemy import create_engine, text
+
+from factory_reuse._audit.findings import CODES
+from factory_reuse._audit.settings import Settings
+
+USER = """
+class User(Base):
+    __tablename__ = "user"
+    __table_args__ = (UniqueConstraint("tenant", "email"),)
+    id = Column(Integer, primary_key=True)
+    tenant = Column(String(50))
+    email = Column(String(50))
+    phone = Column(String(50), unique=True)
+    badge = Column(String(50), unique=True)
+    name = Column(String(50))
+
+class UserFactory(Of):
+    class Meta:
+        model = User
+    tenant = "acme"
+    email = "ann@example.org"
+    phone = "1"
+    badge = "2"
+    name = "Ann"
+"""
+
+
+def on(key):
+    return USER.replace("class UserFactory", f"@reuse_existing(on={key!r})\nclass UserFactory")
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "remedy"),
+    [
+        (("email",), "FR101", "on=('email', 'tenant')"),
+        (("phone", "name"), "FR102", "on=('phone',)"),
+        (("tenant", "email", "name"), "FR102", "on=('tenant', 'email')"),
+        (("name",), "FR103", "UniqueConstraint('name',)"),
+        (("email", "name"), "FR103", "UniqueConstraint('email', 'name')"),
+        (("phone", "badge"), "FR104", "on=[('phone',), ('badge',)]"),
+    ],
+)
+def test_key_beside_the_constraint(project, key, code, remedy):  # noqa: F811
+    """A key that is not what the table makes unique is found, and the remedy is the right one."""
+    (finding,) = project.audit(on(key)).findings
+    assert finding.code == code
+    assert remedy in finding.remedy
+    assert finding.severity == CODES[code].severity
+
+
+@pytest.mark.parametrize(
+    "key",
+    [("phone",), ("tenant", "email"), ("email", "tenant"), [("phone",), ("badge",)], (), ("id",)],
+)
+def test_right_keys(project, key):  # noqa: F811
+    """A key that the table has, in any order, or none at all, is no finding."""
+    found = project.codes(on(key))
+    assert [code for code, _ in found if code.startswith("FR1")] == []
+
+
+def test_sqlalchemy_get_or_create_is_a_key_too(project):  # noqa: F811
+    """factory_boy's own fields are held against the constraints, and can be replaced."""
+    source = USER.replace(
+        "model = User", 'model = User\n        sqlalchemy_get_or_create = ("phone", "badge")'
+    )
+    assert project.codes(source) == [("FR104", "UserFactory"), ("FR501", "UserFactory")]
+
+
+def test_relationship_in_a_key(project):  # noqa: F811
+    """A relationship counts as its foreign-key column."""
+    source = """
+class Product(Base):
+    __tablename__ = "product"
+    __table_args__ = (UniqueConstraint("category_id", "title"),)
+    id = Column(Integer, primary_key=True)
+    title = Column(String(50))
+    category_id = Column(ForeignKey("category.id"))
+    category = relationship(Category)
+
+@reuse_existing
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    name = "Books"
+
+@reuse_existing(on={key})
+class ProductFactory(Of):
+    class Meta:
+        model = Product
+    title = "Dune"
+    category = factory.SubFactory(CategoryFactory)
+"""
+    assert project.codes(source.format(key=("category", "title"))) == []
+    assert project.codes(source.format(key=("title",))) == [("FR101", "ProductFactory")]
+
+
+def test_where_may_settle_the_rest_of_a_constraint(project):  # noqa: F811
+    """A column of the constraint that `where` compares is not missing."""
+    source = on(("email",)).replace(
+        "on=('email',)", "on=('email',), where=lambda m: m.tenant == 'acme'"
+    )
+    assert project.codes(source) == []
+
+
+INDEXED = """
+class Label(Base):
+    __tablename__ = "label"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50))
+    gone = Column(Integer)
+
+    @hybrid_property
+    def lowered(self):
+        return self.name.lower()
+
+    @lowered.expression
+    def lowered(cls):
+        return func.lower(cls.name)
+
+{index}
+
+@reuse_existing{options}
+class LabelFactory(Of):
+    class Meta:
+        model = Label
+    name = "x"
+"""
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        'Index("i", func.lower(Label.name), unique=True)',
+        'Index("i", Label.name, unique=True, postgresql_where=Label.gone.is_(None))',
+        'Index("i", Label.name, unique=True, sqlite_where=Label.gone.is_(None))',
+    ],
+)
+def test_index_with_an_expression_or_a_predicate(project, index):  # noqa: F811
+    """A plain key where only an expression, or a part of the rows, is unique is found."""
+    assert project.codes(INDEXED.format(index=index, options="(on='name')")) == [
+        ("FR105", "LabelFactory")
+    ]
+    assert project.codes(INDEXED.format(index=index, options="")) == []
+
+
+def test_no_key_at_all(project):  # noqa: F811
+    """A decorated factory without a key, and one whose `on` the model does not have, are found."""
+    source = INDEXED.format(index="", options="")
+    (finding,) = project.audit(source).findings
+    assert (finding.code, finding.line) == ("FR106", _line(project, finding, "@reuse_existing"))
+
+    mistyped = CATEGORY.format(decorator="", name="'x'").replace(
+        "model = Category", "model = Category\n        sqlalchemy_get_or_create = ('nmae',)"
+    )
+    finding = project.audit(mistyped).findings[0]
+    assert finding.code == "FR106"
+    assert "nmae" in finding.reason
+    assert "Did you mean 'name'" in finding.remedy
+
+
+def _line(project, finding, text):  # noqa: F811
+    lines = (project.directory / finding.path).read_text("utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.startswith(text))
+
+
+CATEGORY = """
+{decorator}
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    name = {name}
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "factory.Faker('word')",
+        "factory.Faker('pyint', min_value=1, max_value=100)",
+        "factory.fuzzy.FuzzyChoice(['a', 'b'])",
+        "factory.fuzzy.FuzzyText(length=2)",
+        "factory.fuzzy.FuzzyInteger(1, 50)",
+        "factory.Transformer(factory.Faker('word'), transform=str.upper)",
+    ],
+)
+@pytest.mark.parametrize("decorator", ["", "@reuse_existing"])
+def test_drawn_values(project, name, decorator):  # noqa: F811
+    """A unique value drawn from so few that they repeat is found, with or without reuse."""
+    found = project.audit(CATEGORY.format(decorator=decorator, name=name)).findings
+    drawn = [each for each in found if each.code == "FR201"]
+    assert len(drawn) == 1
+    assert drawn[0].line == _line(project, drawn[0], "    name = factory")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "factory.Faker('uuid4')",
+        "factory.fuzzy.FuzzyText(length=20)",
+        "factory.Sequence(str)",
+        "factory.LazyFunction(lambda: 1 / 0)",
+        "factory.fuzzy.FuzzyAttribute(lambda: 1 / 0)",
+        "factory.fuzzy.FuzzyChoice(iter('ab'))",
+        "factory.Faker('no_such_provider')",
+        "'Books'",
+    ],
+)
+def test_values_that_hardly_repeat(project, name):  # noqa: F811
+    """What is drawn from very many, counts, or only the project's code knows is no finding."""
+    found = project.codes(CATEGORY.format(decorator="@reuse_existing", name=name))
+    assert "FR201" not in [code for code, _ in found]
+
+
+def test_the_trial_leaves_no_trace(project):  # noqa: F811
+    """The random state is what it was, and the choices of a declaration can still be read."""
+    import factory.random
+
+    factory.random.reseed_random(7)
+    before = factory.random.get_random_state()
+    project.codes(CATEGORY.format(decorator="", name="factory.Faker('word')"))
+    assert factory.random.get_random_state() == before
+
+
+def test_composite_key_with_a_sequence_is_not_drawn(project):  # noqa: F811
+    """One part that counts keeps a composite key from coming twice."""
+    drawn = USER.replace('tenant = "acme"', "tenant = factory.Faker('word')")
+    assert "FR201" in [code for code, _ in project.codes(drawn)]
+    counted = USER.replace('email = "ann@example.org"', "email = factory.Sequence(str)").replace(
+        'tenant = "acme"', "tenant = factory.Faker('word')"
+    )
+    assert "FR201" not in [code for code, _ in project.codes(counted)]
+
+
+def test_counted_key(project):  # noqa: F811
+    """A key from a Sequence never reuses; unless another key does, or a SubFactory passes it."""
+    counted = CATEGORY.format(decorator="@reuse_existing", name="factory.Sequence(str)")
+    assert project.codes(counted) == [("FR202", "CategoryFactory")]
+    passed = (
+        counted
+        + "    color = 'red'\n\nclass ParentFactory(Of):\n"
+        + (
+            "    class Meta:\n        model = Category\n        abstract = False\n"
+            "    name = factory.Sequence(str)\n"
+            "    other = factory.SubFactory(CategoryFactory, name='Books')\n"
+        )
+    )
+    assert ("FR202", "CategoryFactory") not in project.codes(passed)
+    other = on(None).replace('phone = "1"', "phone = factory.Sequence(str)")
+    assert "FR202" not in [code for code, _ in project.codes(other)]
+
+
+def test_key_that_nothing_sets(project):  # noqa: F811
+    """A key that no declaration sets is found, milder where each call has to pass it anyway."""
+    source = CATEGORY.format(decorator="@reuse_existing(on='name')", name="0").replace(
+        "name = 0", "color = 'red'"
+    )
+    (finding,) = project.audit(source).findings
+    assert (finding.code, finding.severity) == ("FR203", "warning")
+    required = source.replace("@reuse", "Category.__table__.c.name.nullable = False\n@reuse", 1)
+    (finding,) = project.audit(required).findings
+    assert (finding.code, finding.severity) == ("FR203", "info")
+
+
+CASCADE = """
+class Shelf(Base):
+    __tablename__ = "shelf"
+    id = Column(Integer, primary_key=True)
+    first_id = Column(ForeignKey("category.id"))
+    second_id = Column(ForeignKey("category.id"))
+    first = relationship(Category, foreign_keys=first_id)
+    second = relationship(Category, foreign_keys=second_id)
+
+{decorator}
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    name = {name}
+
+class ShelfFactory(Of):
+    class Meta:
+        model = Shelf
+    first = factory.SubFactory(CategoryFactory)
+    second = factory.SubFactory(CategoryFactory)
+    more = factory.RelatedFactoryList(CategoryFactory, size=3)
+"""
+
+
+def test_missing_reuse_counts_what_leads_to_it(project):  # noqa: F811
+    """A factory without reuse is found, worse where its values repeat and others run it."""
+    (finding,) = project.audit(CASCADE.format(decorator="", name="'Books'")).findings
+    assert (finding.code, finding.severity) == ("FR301", "warning")
+    assert "3 declarations of other factories run it" in finding.reason
+    (finding,) = project.audit(CASCADE.format(decorator="", name="factory.Sequence(str)")).findings
+    assert (finding.code, finding.severity) == ("FR301", "info")
+
+
+def test_the_worst_missing_reuse_comes_first(project):  # noqa: F811
+    """Of two factories without reuse, the one that more SubFactories lead to is first."""
+    source = (
+        USER.replace('"ann@example.org"', "factory.Sequence(str)")
+        .replace('"1"', "factory.Sequence(str)")
+        .replace('"2"', "factory.Sequence(str)")
+    )
+    found = project.codes(source + CASCADE.format(decorator="", name="factory.Sequence(str)"))
+    assert found == [("FR301", "CategoryFactory"), ("FR301", "UserFactory")]
+
+
+def test_cascade(project):  # noqa: F811
+    """A call that makes more rows than allowed is found; rows that all share do not count."""
+    few = Settings(max_rows=5)
+    source = CASCADE.format(decorator="", name="factory.Sequence(str)")
+    assert ("FR302", "ShelfFactory") in project.codes(source, few)
+    assert ("FR302", "ShelfFactory") not in project.codes(source, Settings(max_rows=6))
+    shared = CASCADE.format(decorator="@reuse_existing", name="'Books'")
+    assert project.codes(shared, Settings(max_rows=1)) == []
+
+
+def test_cascade_of_factories_that_lead_to_themselves(project):  # noqa: F811
+    """A factory that leads to itself is counted to an end, and a value in its place ends it."""
+    source = """
+class NodeFactory(Of):
+    class Meta:
+        model = Category
+    name = factory.Sequence(str)
+    parent = factory.SubFactory(__name__ + ".NodeFactory"{given})
+"""
+    codes = [code for code, _ in project.codes(source.format(given=""))]
+    assert "FR302" in codes
+    codes = [code for code, _ in project.codes(source.format(given=", parent=None"))]
+    assert "FR302" not in codes
+
+
+def test_subfactory_that_leads_nowhere(project):  # noqa: F811
+    """A dotted name that cannot be imported is found, with the reason."""
+    source = CATEGORY.format(decorator="", name="factory.Sequence(str)")
+    source += "    other = factory.SubFactory('no.such.Factory')\n"
+    finding = project.audit(source).findings[0]
+    assert finding.code == "FR002"
+    assert "ModuleNotFoundError" in finding.reason
+
+
+def test_lazy_persistence(project):  # noqa: F811
+    """Reuse with pending rows is found, unless the database is in memory."""
+    lazy = CATEGORY.format(decorator="@reuse_existing", name="'Books'").replace(
+        "model = Category", "model = Category\n        sqlalchemy_session_persistence = None"
+    )
+    assert project.codes(lazy) == [("FR401", "CategoryFactory")]
+    assert project.codes(lazy.replace("@reuse_existing", "@reuse_existing(savepoint=True)")) == []
+    private = "from sqlalchemy import create_engine\nfrom sqlalchemy.orm import Session\n" + lazy
+    private = private.replace(
+        "persistence = None",
+        "persistence = None\n        sqlalchemy_session = Session(create_engine('sqlite://'))",
+    )
+    assert project.codes(private) == []
+
+
+HOOKED = (
+    CATEGORY
+    + """
+    @factory.post_generation
+    def paint(self, create, extracted, **kwargs):
+        pass
+"""
+)
+
+
+def test_hooks_that_change_a_reused_row(project):  # noqa: F811
+    """Hooks that run on a reused row are found: with "always", and with an older lookup."""
+    always = '@reuse_existing(post_generation="always")'
+    assert project.codes(HOOKED.format(decorator=always, name="'x'")) == [
+        ("FR402", "CategoryFactory")
+    ]
+    assert project.codes(HOOKED.format(decorator="@reuse_existing", name="'x'")) == []
+    older = HOOKED.format(decorator="", name="'x'").replace(
+        "model = Category", "model = Category\n        sqlalchemy_get_or_create = ('name',)"
+    )
+    assert project.codes(older) == [("FR402", "CategoryFactory"), ("FR501", "CategoryFactory")]
+
+
+def test_lookup_without_an_index(project):  # noqa: F811
+    """A functional key, and a key with `where`, are found where no index serves them."""
+    by_hybrid = INDEXED.format(index="", options="(on='lowered')")
+    assert ("FR403", "LabelFactory") in project.codes(by_hybrid)
+    indexed = INDEXED.format(
+        index='Index("i", func.lower(Label.name), unique=True)', options="(on='lowered')"
+    )
+    assert "FR403" not in [code for code, _ in project.codes(indexed)]
+    where = INDEXED.format(index="", options="(on='name', where=lambda m: m.gone.is_(None))")
+    assert ("FR403", "LabelFactory") in project.codes(where)
+    plain = INDEXED.format(
+        index='Index("i", Label.name)', options="(on='name', where=lambda m: m.gone.is_(None))"
+    )
+    assert "FR403" not in [code for code, _ in project.codes(plain)]
+
+
+def test_hand_written_lookup(project):  # noqa: F811
+    """A lookup in `_create` that upgrade understands is found, and no other `_create`."""
+    source = (
+        CATEGORY.format(decorator="", name="factory.Sequence(str)")
+        + """
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        session = cls._meta.sqlalchemy_session
+        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
+        return found or super()._create(model_class, *args, **kwargs)
+"""
+    )
+    assert ("FR502", "CategoryFactory") in project.codes(source)
+    other = source.replace("found or super()", "super()")
+    assert "FR502" not in [code for code, _ in project.codes(other)]
+
+
+def test_database_beside_the_metadata(project):  # noqa: F811
+    """Keys that only one of database and models has are found, and missing tables."""
+    engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE category (id INTEGER PRIMARY KEY, name TEXT, color TEXT UNIQUE)")
+        )
+    source = CATEGORY.format(decorator="@reuse_existing", name="'Books'") + USER
+    found = project.audit(source, Settings(ignore=("FR3",)), engine=engine).findings
+    engine.dispose()
+    assert [(each.code, each.subject) for each in found] == [
+        ("FR601", "category(color)"),
+        ("FR602", "category(name)"),
+        ("FR603", "user"),
+    ]
+
+
+def test_database_that_agrees(project):  # noqa: F811
+    """The tables that the metadata makes have no finding, indexes with predicates included."""
+    source = (
+        INDEXED.format(
+            index='Index("i", Label.name, unique=True, sqlite_where=Label.gone.is_(None))\n'
+            'Index("j", func.lower(Label.name), unique=True)\n'
+            'Index("k", Label.gone, unique=True)',
+            options="",
+        )
+        + USER
+    )
+    name = project.write(source)
+    engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
+    __import__("importlib").import_module(name).Base.metadata.create_all(engine)
+    from factory_reuse._audit.run import audit
+
+    found = audit([name], Settings(), engine=engine).findings
+    engine.dispose()
+    assert [each for each in found if each.code.startswith("FR6")] == []
+
+
+def test_factory_that_cannot_be_looked_at(project):  # noqa: F811
+    """What fails under the audit is a finding, and the other factories are audited all the same."""
+    source = """
+class Broken(Base):
+    __tablename__ = "broken"
+    id = Column(Integer, primary_key=True)
+    other = relationship("NoSuchModel")
+
+class BrokenFactory(Of):
+    class Meta:
+        model = Broken
+
+@reuse_existing(on="name", where=lambda m: m.no_such_column == 1)
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    name = factory.Faker("word")
+"""
+    found = project.audit(source).findings
+    assert {(each.code, each.factory.rpartition(".")[2]) for each in found} >= {
+        ("FR001", "BrokenFactory")
+    }
+
+
+def test_factories_without_a_table(project):  # noqa: F811
+    """Factories of dicts and of plain classes have no finding."""
+    source = """
+class Plain:
+    def __init__(self, **given):
+        self.given = given
+
+class PlainFactory(factory.Factory):
+    class Meta:
+        model = Plain
+    name = factory.Faker("word")
+
+class MadeOfDicts(factory.DictFactory):
+    name = factory.Faker("word")
+"""
+    assert project.codes(source) == []
+
+
+def test_made_factories(project):  # noqa: F811
+    """What `make_factory` made is audited, at the line that names it."""
+    source = 'MadeFactory = factory.make_factory(Category, FACTORY_CLASS=Of, name="x")\n'
+    found = project.audit(source)
+    assert [each.model for each in found.factories] == ["Category"]
+
+
+def test_traits_are_off(project):  # noqa: F811
+    """A declaration that a Trait overrides is judged as it is without the Trait."""
+    source = (
+        CATEGORY.format(decorator="@reuse_existing", name="'Books'")
+        + """
+    class Params:
+        random = factory.Trait(name=factory.Faker("word"))
+"""
+    )
+    assert project.codes(source) == []
