@@ -1,11 +1,8 @@
 """Projects for the audit: each is a module of its own, written to a file and imported."""
 
 import itertools
-import sys
 import textwrap
 from typing import Any
-
-import pytest
 
 from factory_reuse._audit.run import Audit, audit
 from factory_reuse._audit.settings import Settings
@@ -63,15 +60,3 @@ class Project:
         """Return the code and the factory's name of each finding, in order."""
         found = self.audit(source, settings)
         return [(each.code, each.factory.rpartition(".")[2]) for each in found.findings]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty directory, the working one, whose modules are forgotten at the end."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield Project(tmp_path)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import os
+import sys
 from functools import partial
 from typing import Any, Callable, ContextManager, Dict, Iterator, List
 
@@ -196,3 +197,17 @@ def postgresql_admin() -> Iterator[Engine]:
 def mariadb_admin() -> Iterator[Engine]:
     with backends.admin_engine(backends.mariadb_server()) as admin:
         yield admin
+
+
+@pytest.fixture
+def project(tmp_path: Any, monkeypatch: Any) -> Iterator[Any]:
+    """An empty project to audit: the working directory, whose modules are forgotten at the end."""
+    import audited  # with it comes much that other tests need not import
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield audited.Project(tmp_path)
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]

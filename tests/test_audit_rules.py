@@ -1,10 +1,12 @@
 """What the audit finds, code by code, and what it leaves alone."""
 
+import importlib
+
 import pytest
-from audited import project  # noqa: F401 -- a fixture
 from sqlalchemy import create_engine, text
 
 from factory_reuse._audit.findings import CODES
+from factory_reuse._audit.run import audit
 from factory_reuse._audit.settings import Settings
 
 USER = """
@@ -44,7 +46,7 @@ def on(key):
         (("phone", "badge"), "FR104", "on=[('phone',), ('badge',)]"),
     ],
 )
-def test_key_beside_the_constraint(project, key, code, remedy):  # noqa: F811
+def test_key_beside_the_constraint(project, key, code, remedy):
     """A key that is not what the table makes unique is found, and the remedy is the right one."""
     (finding,) = project.audit(on(key)).findings
     assert finding.code == code
@@ -56,13 +58,13 @@ def test_key_beside_the_constraint(project, key, code, remedy):  # noqa: F811
     "key",
     [("phone",), ("tenant", "email"), ("email", "tenant"), [("phone",), ("badge",)], (), ("id",)],
 )
-def test_right_keys(project, key):  # noqa: F811
+def test_right_keys(project, key):
     """A key that the table has, in any order, or none at all, is no finding."""
     found = project.codes(on(key))
     assert [code for code, _ in found if code.startswith("FR1")] == []
 
 
-def test_sqlalchemy_get_or_create_is_a_key_too(project):  # noqa: F811
+def test_sqlalchemy_get_or_create_is_a_key_too(project):
     """factory_boy's own fields are held against the constraints, and can be replaced."""
     source = USER.replace(
         "model = User", 'model = User\n        sqlalchemy_get_or_create = ("phone", "badge")'
@@ -70,7 +72,7 @@ def test_sqlalchemy_get_or_create_is_a_key_too(project):  # noqa: F811
     assert project.codes(source) == [("FR104", "UserFactory"), ("FR501", "UserFactory")]
 
 
-def test_relationship_in_a_key(project):  # noqa: F811
+def test_relationship_in_a_key(project):
     """A relationship counts as its foreign-key column."""
     source = """
 class Product(Base):
@@ -98,7 +100,7 @@ class ProductFactory(Of):
     assert project.codes(source.format(key=("title",))) == [("FR101", "ProductFactory")]
 
 
-def test_where_may_settle_the_rest_of_a_constraint(project):  # noqa: F811
+def test_where_may_settle_the_rest_of_a_constraint(project):
     """A column of the constraint that `where` compares is not missing."""
     source = on(("email",)).replace(
         "on=('email',)", "on=('email',), where=lambda m: m.tenant == 'acme'"
@@ -139,7 +141,7 @@ class LabelFactory(Of):
         'Index("i", Label.name, unique=True, sqlite_where=Label.gone.is_(None))',
     ],
 )
-def test_index_with_an_expression_or_a_predicate(project, index):  # noqa: F811
+def test_index_with_an_expression_or_a_predicate(project, index):
     """A plain key where only an expression, or a part of the rows, is unique is found."""
     assert project.codes(INDEXED.format(index=index, options="(on='name')")) == [
         ("FR105", "LabelFactory")
@@ -147,7 +149,7 @@ def test_index_with_an_expression_or_a_predicate(project, index):  # noqa: F811
     assert project.codes(INDEXED.format(index=index, options="")) == []
 
 
-def test_no_key_at_all(project):  # noqa: F811
+def test_no_key_at_all(project):
     """A decorated factory without a key, and one whose `on` the model does not have, are found."""
     source = INDEXED.format(index="", options="")
     (finding,) = project.audit(source).findings
@@ -162,7 +164,7 @@ def test_no_key_at_all(project):  # noqa: F811
     assert "Did you mean 'name'" in finding.remedy
 
 
-def _line(project, finding, text):  # noqa: F811
+def _line(project, finding, text):
     lines = (project.directory / finding.path).read_text("utf-8").splitlines()
     return next(number for number, line in enumerate(lines, 1) if line.startswith(text))
 
@@ -188,7 +190,7 @@ class CategoryFactory(Of):
     ],
 )
 @pytest.mark.parametrize("decorator", ["", "@reuse_existing"])
-def test_drawn_values(project, name, decorator):  # noqa: F811
+def test_drawn_values(project, name, decorator):
     """A unique value drawn from so few that they repeat is found, with or without reuse."""
     found = project.audit(CATEGORY.format(decorator=decorator, name=name)).findings
     drawn = [each for each in found if each.code == "FR201"]
@@ -209,13 +211,13 @@ def test_drawn_values(project, name, decorator):  # noqa: F811
         "'Books'",
     ],
 )
-def test_values_that_hardly_repeat(project, name):  # noqa: F811
+def test_values_that_hardly_repeat(project, name):
     """What is drawn from very many, counts, or only the project's code knows is no finding."""
     found = project.codes(CATEGORY.format(decorator="@reuse_existing", name=name))
     assert "FR201" not in [code for code, _ in found]
 
 
-def test_the_trial_leaves_no_trace(project):  # noqa: F811
+def test_the_trial_leaves_no_trace(project):
     """The random state is what it was, and the choices of a declaration can still be read."""
     import factory.random
 
@@ -225,7 +227,7 @@ def test_the_trial_leaves_no_trace(project):  # noqa: F811
     assert factory.random.get_random_state() == before
 
 
-def test_composite_key_with_a_sequence_is_not_drawn(project):  # noqa: F811
+def test_composite_key_with_a_sequence_is_not_drawn(project):
     """One part that counts keeps a composite key from coming twice."""
     drawn = USER.replace('tenant = "acme"', "tenant = factory.Faker('word')")
     assert "FR201" in [code for code, _ in project.codes(drawn)]
@@ -235,7 +237,7 @@ def test_composite_key_with_a_sequence_is_not_drawn(project):  # noqa: F811
     assert "FR201" not in [code for code, _ in project.codes(counted)]
 
 
-def test_counted_key(project):  # noqa: F811
+def test_counted_key(project):
     """A key from a Sequence never reuses; unless another key does, or a SubFactory passes it."""
     counted = CATEGORY.format(decorator="@reuse_existing", name="factory.Sequence(str)")
     assert project.codes(counted) == [("FR202", "CategoryFactory")]
@@ -253,7 +255,7 @@ def test_counted_key(project):  # noqa: F811
     assert "FR202" not in [code for code, _ in project.codes(other)]
 
 
-def test_key_that_nothing_sets(project):  # noqa: F811
+def test_key_that_nothing_sets(project):
     """A key that no declaration sets is found, milder where each call has to pass it anyway."""
     source = CATEGORY.format(decorator="@reuse_existing(on='name')", name="0").replace(
         "name = 0", "color = 'red'"
@@ -289,27 +291,33 @@ class ShelfFactory(Of):
 """
 
 
-def test_missing_reuse_counts_what_leads_to_it(project):  # noqa: F811
+def test_missing_reuse_counts_what_leads_to_it(project):
     """A factory without reuse is found, worse where its values repeat and others run it."""
     (finding,) = project.audit(CASCADE.format(decorator="", name="'Books'")).findings
     assert (finding.code, finding.severity) == ("FR301", "warning")
-    assert "3 declarations of other factories run it" in finding.reason
+    assert "SubFactories that run it: 3; factories whose calls come to it: 1." in finding.reason
     (finding,) = project.audit(CASCADE.format(decorator="", name="factory.Sequence(str)")).findings
     assert (finding.code, finding.severity) == ("FR301", "info")
 
 
-def test_the_worst_missing_reuse_comes_first(project):  # noqa: F811
+def test_the_worst_missing_reuse_comes_first(project):
     """Of two factories without reuse, the one that more SubFactories lead to is first."""
     source = (
         USER.replace('"ann@example.org"', "factory.Sequence(str)")
         .replace('"1"', "factory.Sequence(str)")
         .replace('"2"', "factory.Sequence(str)")
     )
+    source += """
+class BadgeFactory(Of):
+    class Meta:
+        model = User
+    other = factory.SubFactory(UserFactory)
+"""
     found = project.codes(source + CASCADE.format(decorator="", name="factory.Sequence(str)"))
     assert found == [("FR301", "CategoryFactory"), ("FR301", "UserFactory")]
 
 
-def test_cascade(project):  # noqa: F811
+def test_cascade(project):
     """A call that makes more rows than allowed is found; rows that all share do not count."""
     few = Settings(max_rows=5)
     source = CASCADE.format(decorator="", name="factory.Sequence(str)")
@@ -319,7 +327,7 @@ def test_cascade(project):  # noqa: F811
     assert project.codes(shared, Settings(max_rows=1)) == []
 
 
-def test_cascade_of_factories_that_lead_to_themselves(project):  # noqa: F811
+def test_cascade_of_factories_that_lead_to_themselves(project):
     """A factory that leads to itself is counted to an end, and a value in its place ends it."""
     source = """
 class NodeFactory(Of):
@@ -334,7 +342,7 @@ class NodeFactory(Of):
     assert "FR302" not in codes
 
 
-def test_subfactory_that_leads_nowhere(project):  # noqa: F811
+def test_subfactory_that_leads_nowhere(project):
     """A dotted name that cannot be imported is found, with the reason."""
     source = CATEGORY.format(decorator="", name="factory.Sequence(str)")
     source += "    other = factory.SubFactory('no.such.Factory')\n"
@@ -343,7 +351,7 @@ def test_subfactory_that_leads_nowhere(project):  # noqa: F811
     assert "ModuleNotFoundError" in finding.reason
 
 
-def test_lazy_persistence(project):  # noqa: F811
+def test_lazy_persistence(project):
     """Reuse with pending rows is found, unless the database is in memory."""
     lazy = CATEGORY.format(decorator="@reuse_existing", name="'Books'").replace(
         "model = Category", "model = Category\n        sqlalchemy_session_persistence = None"
@@ -368,7 +376,7 @@ HOOKED = (
 )
 
 
-def test_hooks_that_change_a_reused_row(project):  # noqa: F811
+def test_hooks_that_change_a_reused_row(project):
     """Hooks that run on a reused row are found: with "always", and with an older lookup."""
     always = '@reuse_existing(post_generation="always")'
     assert project.codes(HOOKED.format(decorator=always, name="'x'")) == [
@@ -381,7 +389,7 @@ def test_hooks_that_change_a_reused_row(project):  # noqa: F811
     assert project.codes(older) == [("FR402", "CategoryFactory"), ("FR501", "CategoryFactory")]
 
 
-def test_lookup_without_an_index(project):  # noqa: F811
+def test_lookup_without_an_index(project):
     """A functional key, and a key with `where`, are found where no index serves them."""
     by_hybrid = INDEXED.format(index="", options="(on='lowered')")
     assert ("FR403", "LabelFactory") in project.codes(by_hybrid)
@@ -397,7 +405,7 @@ def test_lookup_without_an_index(project):  # noqa: F811
     assert "FR403" not in [code for code, _ in project.codes(plain)]
 
 
-def test_hand_written_lookup(project):  # noqa: F811
+def test_hand_written_lookup(project):
     """A lookup in `_create` that upgrade understands is found, and no other `_create`."""
     source = (
         CATEGORY.format(decorator="", name="factory.Sequence(str)")
@@ -414,7 +422,7 @@ def test_hand_written_lookup(project):  # noqa: F811
     assert "FR502" not in [code for code, _ in project.codes(other)]
 
 
-def test_database_beside_the_metadata(project):  # noqa: F811
+def test_database_beside_the_metadata(project):
     """Keys that only one of database and models has are found, and missing tables."""
     engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
     with engine.begin() as connection:
@@ -431,7 +439,7 @@ def test_database_beside_the_metadata(project):  # noqa: F811
     ]
 
 
-def test_database_that_agrees(project):  # noqa: F811
+def test_database_that_agrees(project):
     """The tables that the metadata makes have no finding, indexes with predicates included."""
     source = (
         INDEXED.format(
@@ -444,15 +452,34 @@ def test_database_that_agrees(project):  # noqa: F811
     )
     name = project.write(source)
     engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
-    __import__("importlib").import_module(name).Base.metadata.create_all(engine)
-    from factory_reuse._audit.run import audit
-
+    importlib.import_module(name).Base.metadata.create_all(engine)
     found = audit([name], Settings(), engine=engine).findings
     engine.dispose()
     assert [each for each in found if each.code.startswith("FR6")] == []
 
 
-def test_factory_that_cannot_be_looked_at(project):  # noqa: F811
+def test_database_of_each_kind(project, engine):
+    """Each database that the tests have is read rightly, before and after a key more."""
+    name = project.write(
+        CATEGORY.format(decorator="@reuse_existing", name="'x'")
+        + INDEXED.format(
+            index='Index("i", func.lower(Label.name), Label.id, unique=True)'
+            if engine.dialect.name != "mysql"
+            else "",
+            options="",
+        )
+    )
+    importlib.import_module(name).Base.metadata.create_all(engine)
+    settings = Settings(ignore=("FR1", "FR2", "FR3"))
+    assert audit([name], settings, engine=engine).findings == ()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE UNIQUE INDEX more ON category (color)"))
+    (finding,) = audit([name], settings, engine=engine).findings
+    assert (finding.code, finding.subject) == ("FR601", "category(color)")
+    assert "(more)" in finding.reason
+
+
+def test_factory_that_cannot_be_looked_at(project):
     """What fails under the audit is a finding, and the other factories are audited all the same."""
     source = """
 class Broken(Base):
@@ -476,7 +503,7 @@ class CategoryFactory(Of):
     }
 
 
-def test_factories_without_a_table(project):  # noqa: F811
+def test_factories_without_a_table(project):
     """Factories of dicts and of plain classes have no finding."""
     source = """
 class Plain:
@@ -494,14 +521,18 @@ class MadeOfDicts(factory.DictFactory):
     assert project.codes(source) == []
 
 
-def test_made_factories(project):  # noqa: F811
+def test_made_factories(project):
     """What `make_factory` made is audited, at the line that names it."""
     source = 'MadeFactory = factory.make_factory(Category, FACTORY_CLASS=Of, name="x")\n'
     found = project.audit(source)
-    assert [each.model for each in found.factories] == ["Category"]
+    (made,) = found.factories
+    assert made.model == "Category"
+    assert made.factory.endswith(".MadeFactory")
+    lines = (project.directory / made.path).read_text("utf-8").splitlines()
+    assert lines[made.line - 1].startswith("MadeFactory =")
 
 
-def test_traits_are_off(project):  # noqa: F811
+def test_traits_are_off(project):
     """A declaration that a Trait overrides is judged as it is without the Trait."""
     source = (
         CATEGORY.format(decorator="@reuse_existing", name="'Books'")
@@ -510,4 +541,81 @@ def test_traits_are_off(project):  # noqa: F811
         random = factory.Trait(name=factory.Faker("word"))
 """
     )
+    assert project.codes(source) == []
+
+
+def test_primary_key_of_a_joined_table(project):
+    """A key may be the primary key of a joined subclass's own table."""
+    source = """
+class Book(Category):
+    __tablename__ = "book"
+    category_id = Column(ForeignKey("category.id"), primary_key=True)
+
+@reuse_existing(on="category_id")
+class BookFactory(Of):
+    class Meta:
+        model = Book
+    category_id = 1
+"""
+    assert project.codes(source) == []
+
+
+def test_values_outside_of_a_predicate(project):
+    """A constant in a partial index is not said to repeat: the row may be outside of it."""
+    source = """
+Index("i", Category.color, unique=True, postgresql_where=Category.color == "red")
+
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    color = "blue"
+
+class OtherFactory(Of):
+    class Meta:
+        model = Category
+    name = factory.SubFactory(CategoryFactory)
+"""
+    assert project.codes(source) == []
+
+
+def test_number_as_primary_key(project):
+    """A primary key that only numbers the rows is nothing to reuse by; one that says more is."""
+    source = """
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    id = {}
+
+class OtherFactory(Of):
+    class Meta:
+        model = Category
+    color = factory.SubFactory(CategoryFactory)
+"""
+    assert project.codes(source.format("factory.Sequence(int)")) == []
+    assert project.codes(source.format("7")) == [("FR301", "CategoryFactory")]
+
+
+def test_parts_drawn_together(project):
+    """The parts of a composite key are drawn together: few of each are many together."""
+    source = USER.replace('"acme"', "{}").replace('"ann@example.org"', "{}")
+    many = "factory.fuzzy.FuzzyInteger(1, 20000)"
+    assert "FR201" in [code for code, _ in project.codes(source.format(many, "'x'"))]
+    assert "FR201" not in [code for code, _ in project.codes(source.format(many, many))]
+
+
+def test_scope_that_is_not_there(project):
+    """A session whose scope cannot be asked yet is not needed."""
+    source = """
+from sqlalchemy.orm import scoped_session, sessionmaker
+
+def scope():
+    raise RuntimeError("no application")
+
+@reuse_existing
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+        sqlalchemy_session = scoped_session(sessionmaker(), scopefunc=scope)
+    name = "Books"
+"""
     assert project.codes(source) == []

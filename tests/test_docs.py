@@ -7,6 +7,9 @@ from typing import Any, Dict
 
 import pytest
 
+from factory_reuse._audit.findings import CODES
+from factory_reuse._audit.settings import Settings
+from factory_reuse._cli.parser import make_parser
 from factory_reuse._suite.figures import Figures
 from factory_reuse._suite.files import as_json
 
@@ -46,6 +49,32 @@ def test_pytest_options() -> None:
     markers = set(re.findall(r'"(\w+)(?:\([\w, ]+\))?: ', plugin))
     assert markers == {"no_reuse", "reuse_budget"}
     assert markers <= set(re.findall(r"pytest\.mark\.(\w+)", page))
+
+
+def test_audit_codes() -> None:
+    """Each code of the audit is explained with its severity, and no other."""
+    page = (ROOT / "docs" / "audit.md").read_text("utf-8")
+    explained = dict(re.findall(r"^\| (FR\d{3}) \| (\w+) \|", page, re.M))
+    assert explained == {code: each.severity for code, each in CODES.items()}
+    assert set(re.findall(r"FR\d{3}", page)) <= set(CODES)
+
+
+def test_command_line_options() -> None:
+    """Each command, option and setting is explained, and no other."""
+    page = (ROOT / "docs" / "audit.md").read_text("utf-8")
+    (commands,) = make_parser()._subparsers._group_actions  # type: ignore[union-attr]
+    parsers: Any = commands.choices
+    options = {
+        option
+        for parser in parsers.values()
+        for action in parser._actions
+        for option in action.option_strings
+        if option not in ("-h", "--help")
+    }
+    assert set(re.findall(r"(?<!-)--[a-z][a-z-]+", page)) == options
+    assert set(re.findall(r"factory-reuse (\w+)", page)) == {*parsers} - {"demo"}
+    settings = set(Settings.__dataclass_fields__)
+    assert all(name.replace("_", "-") in page or name in page for name in settings)
 
 
 def test_report_schema_says_all() -> None:

@@ -272,7 +272,7 @@ def test_command_line_refuses_what_it_does_not_know(capsys, arguments):
         main(arguments)
 
     assert ended.value.code == 2
-    assert "usage: python -m factory_reuse" in capsys.readouterr().err
+    assert "usage: factory-reuse" in capsys.readouterr().err
 
 
 # The world

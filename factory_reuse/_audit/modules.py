@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -48,26 +50,31 @@ def import_all(names: Iterable[str]) -> Imported:
     return imported
 
 
-def factories_in(modules: Iterable[ModuleType]) -> list[Any]:
+@final
+class Home(NamedTuple):
+    """The module that defines a factory, and its name there."""
+
+    module: ModuleType
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module.__name__}.{self.name}"
+
+
+def factories_in(modules: Iterable[ModuleType]) -> dict[Any, Home]:
     """Return the factories that the modules define, in the order of their definition."""
-    modules = list(modules)
-    names = {module.__name__ for module in modules}
-    found = dict.fromkeys(
-        factory for factory in _subclasses(BaseFactory) if factory.__module__ in names
-    )
-    for module in modules:
+    by_name = {module.__name__: module for module in modules}
+    found = {
+        factory: Home(by_name[factory.__module__], factory.__qualname__)
+        for factory in _subclasses(BaseFactory)
+        if factory.__module__ in by_name
+    }
+    for module in by_name.values():
         # What make_factory() made has the module of its maker.
-        found.update(
-            dict.fromkeys(
-                value
-                for value in vars(module).values()
-                if isinstance(value, type)
-                and issubclass(value, BaseFactory)
-                and value.__module__.startswith("factory.")
-                and getattr(sys.modules[value.__module__], value.__name__, None) is not value
-            )
-        )
-    return list(found)
+        for name, value in vars(module).items():
+            if _is_made(value) and (value not in found or _assigns(module, name)):
+                found[value] = Home(module, name)
+    return found
 
 
 def import_one(name: str) -> Any:
@@ -106,7 +113,7 @@ def _import(name: str, failed: list[FailedImport]) -> ModuleType | None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too: a script's
-        if type(error).__module__ != "_pytest.outcomes":  # a test module that skips itself
+        if type(error).__name__ != "Skipped":  # pytest's, of a module that skips itself
             last = traceback.format_exception_only(type(error), error)[-1].strip()
             failed.append(FailedImport(name, last))
         return None
@@ -127,6 +134,23 @@ def _module_name(name: str) -> str:
         above = above.parent
     _put_first(above)
     return ".".join(parts)
+
+
+def _is_made(value: Any) -> bool:
+    if not isinstance(value, type) or not issubclass(value, BaseFactory):
+        return False
+    maker = sys.modules.get(value.__module__)
+    of_its_module = getattr(maker, value.__name__, None) is value
+    return value.__module__.partition(".")[0] == "factory" and not of_its_module
+
+
+def _assigns(module: ModuleType, name: str) -> bool:
+    """Whether the module gives a name its value, and does not import it."""
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):
+        return False
+    return re.search(rf"^{re.escape(name)}\b[^=\n]*=[^=]", source, re.M) is not None
 
 
 def _put_first(directory: Path) -> None:

@@ -6,11 +6,12 @@ import ast
 import inspect
 import os
 import re
-import sys
 from pathlib import Path
-from typing import Any, Final, Iterator, NamedTuple
+from typing import Any, Final, Iterator, Mapping, NamedTuple
 
 from typing_extensions import final
+
+from .modules import Home
 
 _COMMENT: Final = re.compile(r"#\s*factory-reuse:\s*ignore(?:\[([^\]]*)\])?")
 
@@ -25,9 +26,14 @@ class Place(NamedTuple):
 
 @final
 class Places:
-    """The places of factories. Files are read once."""
+    """The places of factories. Files are read once.
 
-    def __init__(self) -> None:
+    Args:
+        homes: the module of each factory, and its name there.
+    """
+
+    def __init__(self, homes: Mapping[Any, Home]) -> None:
+        self._homes = homes
         self._files: dict[str, _File] = {}
 
     def of(self, factory: Any, name: str = "") -> Place:
@@ -38,8 +44,9 @@ class Places:
                 elsewhere, the place is the factory's own.
         """
         file = self._file(factory)
-        node = file.classes.get(factory.__qualname__)
-        line = file.assigned.get(factory.__name__, 1) if node is None else _line_in(node, name)
+        home = self._homes[factory].name
+        node = file.classes.get(home)
+        line = file.assigned.get(home, 1) if node is None else _line_in(node, name)
         return Place(file.shown, line)
 
     def ignored(self, factory: Any, place: Place) -> frozenset[str] | None:
@@ -58,11 +65,10 @@ class Places:
         return frozenset(codes)
 
     def _file(self, factory: Any) -> _File:
-        module = sys.modules.get(factory.__module__)
         try:
-            path = inspect.getsourcefile(factory) or ""
-        except TypeError:
-            path = getattr(module, "__file__", None) or ""
+            path = inspect.getsourcefile(self._homes[factory].module) or ""
+        except TypeError:  # a module that is no file
+            path = ""
         if path not in self._files:
             self._files[path] = _File(path)
         return self._files[path]

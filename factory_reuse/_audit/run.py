@@ -90,15 +90,18 @@ def audit_modules(
     failed: Sequence[FailedImport] = (),
 ) -> Audit:
     """The same, for modules that are imported already."""
-    places = Places()
+    homes = factories_in(modules)
+    places = Places(homes)
     found: list[tuple[Any, Finding]] = []
     subjects = []
-    for factory in concrete(factories_in(modules)):
+    for factory in concrete(homes):
         try:
             dialect = None if engine is None else engine.dialect.name
-            subjects.append(Subject(factory, places, dialect))
+            subjects.append(Subject(factory, homes[factory], places, dialect))
         except Exception as error:  # whatever a model or a factory does when it is looked at
-            found.append((factory, _not_audited(factory, places.of(factory), "its model", error)))
+            found.append(
+                (factory, _not_audited(homes[factory], places.of(factory), "its model", error))
+            )
     suite = Suite(subjects)
     lookups = legacy.Lookups(places)
     database = None if engine is None else Database(engine)
@@ -145,16 +148,16 @@ def _findings(
         except Exception as error:  # one factory must not hide what is wrong with the others
             if not (isinstance(error, ReuseError) and what != "its key"):
                 place = places.of(subject.factory)
-                yield _not_audited(subject.factory, place, what, error)
+                yield _not_audited(subject.name, place, what, error)
 
 
-def _not_audited(factory: Any, place: Place, what: str, error: Exception) -> Finding:
+def _not_audited(factory: object, place: Place, what: str, error: Exception) -> Finding:
     cause = "SQLAlchemy" if isinstance(error, SQLAlchemyError) else type(error).__name__
     first = str(error).partition("\n")[0]
     return Finding(
         code="FR001",
         severity=CODES["FR001"].severity,
-        factory=f"{factory.__module__}.{factory.__qualname__}",
+        factory=str(factory),
         model="",
         path=place.path,
         line=place.line,

@@ -24,8 +24,9 @@ from factory_reuse.errors import UniqueKeyError
 
 from . import variety
 from .findings import CODES, Finding
+from .modules import Home
 from .places import Places
-from .variety import Variety, variety_of
+from .variety import Variety, drawn_together, variety_of
 
 
 @final
@@ -72,11 +73,11 @@ class Subject:
         policy: its options; the default ones, where it does not reuse.
     """
 
-    def __init__(self, factory: Any, places: Places, dialect: str | None) -> None:
+    def __init__(self, factory: Any, home: Home, places: Places, dialect: str | None) -> None:
         self.factory = factory
+        self.name = str(home)
         self._places = places
         self.meta: Any = factory._meta
-        self.name = f"{factory.__module__}.{factory.__qualname__}"
         self.short = authored(factory).__name__
         model = self.meta.get_model_class()
         self.model: str = getattr(model, "__name__", "") or ""
@@ -194,15 +195,31 @@ class Subject:
         """Return the first of these attributes that the factory declares."""
         return next((name for name in names if name in self.declarations), None)
 
+    def gives(self, key: Key) -> bool:
+        """Whether the factory declares a value for each part of a key."""
+        return all(
+            self.source(part.names()) is not None
+            for part in key.parts
+            if not isinstance(part, PredicatePart)
+        )
+
+    def fields(self, key: Key) -> str:
+        """Return the names by which a call passes a key."""
+        parts = [part for part in key.parts if not isinstance(part, PredicatePart)]
+        return ", ".join(self.source(part.names()) or part.label for part in parts)
+
     def variety(self, key: Key) -> Variety:
         """Return how a key's values vary: that of the part of which it depends."""
         parts = [part for part in key.parts if not isinstance(part, PredicatePart)]
         varieties = [self._variety_of_part(tuple(part.names()), part.columns) for part in parts]
-        for kind in _STRONGEST:
-            for each in varieties:
-                if each.kind == kind:
-                    return each
-        return varieties[0] if varieties else Variety(variety.UNKNOWN, "")
+        found = min(varieties, key=lambda each: _STRONGEST.index(each.kind))
+        drawn = [self.source(part.names()) for part in parts]
+        if found.kind == variety.CHANCE and len(drawn) > 1:
+            found = drawn_together([self.declarations[name] for name in drawn if name is not None])
+        repeats = _STRONGEST.index(found.kind) > _STRONGEST.index(variety.UNKNOWN)
+        if repeats and len(parts) < len(key.parts):
+            return found._replace(kind=variety.UNKNOWN)  # it may be outside the predicate
+        return found
 
     def _variety_of_part(self, names: tuple[str, ...], columns: Iterable[Any]) -> Variety:
         name = self.source(names)
@@ -354,8 +371,11 @@ def _session_of(meta: Any) -> Session | None:
     source = (
         own.get("sqlalchemy_session") if policy is None or not policy.session else policy.session
     )
-    if isinstance(source, scoped_session) and source.registry.has():
-        source = source.registry()
+    try:
+        if isinstance(source, scoped_session) and source.registry.has():
+            source = source.registry()
+    except Exception:  # its scope is what is not there yet: an application's context, a request
+        return None
     return source if isinstance(source, Session) else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Iterable, NamedTuple
 
 import factory.random
 from factory import fuzzy
@@ -75,13 +75,21 @@ def variety_of(declaration: Any) -> Variety:
     if isinstance(declaration, Iterator):
         return Variety(CYCLES, words)
     if isinstance(declaration, (Faker, fuzzy.BaseFuzzyAttribute)):
-        repeated = _repeated(declaration)
+        repeated = _repeated([declaration])
         if repeated is None:
             return Variety(UNKNOWN, words)
         return Variety(CHANCE if repeated else WIDE, words, repeated)
     if is_declaration(declaration):
         return Variety(UNKNOWN, words)
     return Variety(ABSENT if declaration is None or declaration is SKIP else SAME, words)
+
+
+def drawn_together(declarations: Iterable[Any]) -> Variety:
+    """Return how values vary of which some are drawn at random, and none is another each time."""
+    random = [each for each in declarations if variety_of(each).kind == CHANCE]
+    words = " and ".join(map(in_words, random))
+    repeated = _repeated(map(_drawn, random))
+    return Variety(CHANCE if repeated else WIDE, words, repeated or 0)
 
 
 def in_words(declaration: Any) -> str:
@@ -122,17 +130,21 @@ def _worst(one: Variety, other: Variety) -> Variety:
     return Variety(UNKNOWN, one.words)
 
 
-def _repeated(declaration: Any) -> int | None:
+def _repeated(declarations: Iterable[Any]) -> int | None:
     """Return how many of the values drawn had come before; ``None`` if that cannot be told."""
-    draw = _drawing(declaration)
+    draws = [_drawing(declaration) for declaration in declarations]
     state = factory.random.get_random_state()
     try:
         factory.random.reseed_random("factory_reuse audit")  # the same finding each time
-        return DRAWN - len({draw() for _ in range(DRAWN)})
+        return DRAWN - len({tuple(draw() for draw in draws) for _ in range(DRAWN)})
     except Exception:  # an unknown provider, arguments that are declarations, unhashable values
         return None
     finally:
         factory.random.set_random_state(state)
+
+
+def _drawn(declaration: Any) -> Any:
+    return _drawn(declaration.default) if isinstance(declaration, Transformer) else declaration
 
 
 def _drawing(declaration: Any) -> Any:

@@ -188,7 +188,8 @@ def _summary(result: Audit) -> str:
         f"{sum(each.severity == severity for each in result.findings)} {severity}"
         for severity in reversed(_SEVERITIES)
     ]
-    parts = [f"{len(result.factories)} factories", ", ".join(counts)]
+    number = len(result.factories)
+    parts = [f"{number} factor{'y' if number == 1 else 'ies'}", ", ".join(counts)]
     if result.ignored:
         parts.append(f"{result.ignored} ignored")
     if result.accepted:

@@ -65,8 +65,8 @@ def _changed(subject: Subject, lookups: Lookups) -> Iterator[Finding]:
     yield subject.finding(
         "FR402",
         names,
-        f"With {way}, {names} run for a row that was there already, too, and change it under the "
-        "tests that have it.",
+        f"With {way}, what runs after a call ({names}) runs for a row that was there already, too, "
+        "and changes it under the tests that have it.",
         remedy,
         at=next(iter(subject.hooks)),
     )

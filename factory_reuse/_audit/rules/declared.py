@@ -37,6 +37,8 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[Finding]:
     columns = _columns(key)
     unique = {_columns(each): each for each in _all_unique(subject, primary=True)}
+    if columns in _primary_keys(subject):
+        return
     exact = unique.get(columns)
     if exact is not None:
         if not exact.plain and key.plain and subject.policy.where is None:
@@ -97,13 +99,14 @@ def _separate(subject: Subject, names: tuple[str, ...], keys: list[Key]) -> Find
 
 
 def _unconstrained(subject: Subject, names: tuple[str, ...]) -> Finding:
+    error = "AmbiguousMatchError" if subject.reuses else "MultipleResultsFound"
     known = "; ".join(f"({key.label})" for key in _all_unique(subject)) or "none"
     return subject.finding(
         "FR103",
         ", ".join(names),
         f"No unique constraint or index of {subject.model} covers {_list(names)} (it has: "
         f"{known}), so a second row may come in beside the first, and a call that then finds two "
-        "raises AmbiguousMatchError.",
+        f"raises {error}.",
         f"Add UniqueConstraint({_quoted(*names)}) to the table, or name a key that is unique.",
         at=_line(subject),
     )
@@ -136,6 +139,13 @@ def _all_unique(subject: Subject, *, primary: bool = False) -> list[Key]:
     assert subject.mapper is not None
     keys = inferred_keys(subject.mapper, subject.dialect)
     return [key for key in keys if primary or not key.primary]
+
+
+def _primary_keys(subject: Subject) -> set[Columns]:
+    """Return those of the model's own table and of the tables that it is joined to."""
+    assert subject.mapper is not None
+    tables = [each.local_table for each in subject.mapper.iterate_to_root()]
+    return {frozenset(table.primary_key) for table in tables}
 
 
 def _columns(key: Key) -> Columns:

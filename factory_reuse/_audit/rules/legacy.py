@@ -24,9 +24,8 @@ def check(subject: Subject, lookups: Lookups) -> Iterator[Finding]:
         yield subject.finding(
             "FR501",
             ", ".join(said),
-            f"sqlalchemy_get_or_create looks up by ({', '.join(said)}) when all SubFactories have "
-            "run, which leaves their rows behind, and a refused INSERT rolls back the whole "
-            "transaction.",
+            f"sqlalchemy_get_or_create looks up by ({', '.join(said)}){_too_late(subject)}, and a "
+            "refused INSERT rolls back the whole transaction.",
             "Run `factory-reuse upgrade` on the file, or write @reuse_existing above the class.",
             at="Meta.sqlalchemy_get_or_create",
         )
@@ -34,11 +33,17 @@ def check(subject: Subject, lookups: Lookups) -> Iterator[Finding]:
         yield subject.finding(
             "FR502",
             "_create",
-            "_create looks the row up by hand when all SubFactories have run, which leaves their "
-            "rows behind.",
+            f"_create looks the row up by hand{_too_late(subject)}, and passed values that differ "
+            "from the row's are lost in silence.",
             "Run `factory-reuse upgrade` on the file.",
             at="_create",
         )
+
+
+def _too_late(subject: Subject) -> str:
+    if any(not link.related for link in subject.links):
+        return " when all SubFactories have run, which leaves their rows behind"
+    return " when all declarations are evaluated"
 
 
 @final

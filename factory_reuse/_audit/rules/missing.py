@@ -7,6 +7,8 @@ from typing import Any, Final, Iterator, Mapping
 from factory.declarations import RelatedFactoryList
 
 from factory_reuse._call import is_declaration
+from factory_reuse._keys import Key
+from factory_reuse._parts import PredicatePart
 
 from .. import variety
 from ..findings import Finding
@@ -24,9 +26,21 @@ def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
     for link in subject.links:
         if suite.target(link) is None:
             yield _leads_nowhere(subject, link)
-    unique = subject.unique
-    if unique and not subject.reuses and not subject.get_or_create:
-        yield _without_reuse(subject, suite)
+    if subject.reuses or subject.get_or_create:
+        return
+    leading, reaching = len(suite.leading_to(subject)), len(suite.reaching(subject))
+    given = [key for key in subject.unique if _tells_rows_apart(subject, key)]
+    repeating = [key for key in given if subject.variety(key).kind in _REPEATING]
+    refused = any(subject.variety(key).kind != variety.CHANCE for key in repeating)
+    if refused or (given and leading):
+        yield _without_reuse(subject, (repeating or given)[0], leading, reaching)
+
+
+def _tells_rows_apart(subject: Subject, key: Key) -> bool:
+    """Whether a call could reuse by the key: the factory gives it, and not as a mere number."""
+    if not subject.gives(key) or any(isinstance(part, PredicatePart) for part in key.parts):
+        return False  # whether a row is inside a predicate, only the database can tell
+    return not key.primary or subject.variety(key).kind in _REPEATING
 
 
 def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
@@ -64,29 +78,26 @@ def _leads_nowhere(subject: Subject, link: Link) -> Finding:
     )
 
 
-def _without_reuse(subject: Subject, suite: Suite) -> Finding:
-    leading, reaching = len(suite.leading_to(subject)), len(suite.reaching(subject))
-    key = max(subject.unique, key=lambda each: subject.variety(each).kind in _REPEATING)
+def _without_reuse(subject: Subject, key: Key, leading: int, reaching: int) -> Finding:
     repeats = subject.variety(key).kind in _REPEATING
-    follows = (
-        "gives values that come again, so another call is refused"
-        if repeats
-        else "adds a row in each call, and is refused where a call passes values that are there"
-    )
     return subject.finding(
         "FR301",
         key.label,
         f"{subject.model} is unique by ({key.label}), and {subject.short} does not reuse: it "
-        f"{follows}; {_counted(leading, 'declaration')} of other factories run it, and a call of "
-        f"{_counted(reaching, 'factory', 'factories')} comes to it.",
-        "Write @reuse_existing above the class.",
+        + ("gives values that come again, so that a call is refused" if repeats else _ADDS)
+        + f". SubFactories that run it: {leading}; factories whose calls come to it: {reaching}.",
+        "Write @reuse_existing above the class"
+        + (
+            "."
+            if repeats
+            else f", and pass {subject.fields(key)} where one row is meant, or recycle one."
+        ),
         severity="warning" if repeats and leading else None,
         weight=leading * 1000 + reaching,
     )
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+_ADDS: Final = "adds a row in each call, and is refused where a call passes values that are there"
 
 
 def _rows(subject: Subject, suite: Suite, given: Mapping[str, Any], depth: int) -> int:

@@ -89,6 +89,6 @@ def _source_of(subject: Subject, key: Key, words: str) -> str:
     names = [subject.source(part.names()) for part in key.parts]
     declared = [name for name in names if name is not None]
     for name in declared:
-        if variety.in_words(subject.declarations[name]) == words:
+        if variety.in_words(subject.declarations[name]) in words.split(" and "):
             return name
     return declared[0] if declared else key.label
