@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Sequence
 
 from .paper import Paper, paper
 
@@ -62,23 +62,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_summary(upgraded: Sequence[FileUpgrade], on: Paper, *, dry: bool) -> None:
-    """Write what was rewritten and what to look at, and what was left with the reason."""
-    for each in upgraded:
-        for rewrite in each.rewritten:
-            on.write(f"{each.path}:{rewrite.line}: {rewrite.factory}: {rewrite.what}", "remedy")
-            for caution in rewrite.cautions:
-                on.write(caution, "warning", indent=2)
-    for each in upgraded:
-        for left in each.left:
-            on.write(f"{each.path}:{left.line}: {left.factory} stays as it is", "warning")
-            on.write(left.reason, indent=2)
-    rewritten, left_alone = (
-        _count(each.rewritten for each in upgraded),
-        _count(each.left for each in upgraded),
-    )
+    """Write what was rewritten, what tests may see of it, and what was left with the reason."""
+    rewritten = [(each.path, rewrite) for each in upgraded for rewrite in each.rewritten]
+    left = [(each.path, left) for each in upgraded for left in each.left]
+    cautions: dict[str, list[str]] = {}
+    for path, rewrite in rewritten:
+        on.write(f"{path}:{rewrite.line}: {rewrite.factory}: {rewrite.what}", "remedy")
+        for caution in rewrite.cautions:
+            cautions.setdefault(caution, []).append(rewrite.factory)
+    if cautions:
+        on.write("What a test may see of it:", "heading")
+    for caution, factories in cautions.items():
+        of_all = len(factories) == len(rewritten)
+        on.write(caution + ("" if of_all else f" ({', '.join(factories)})"), "warning", indent=2)
+    for path, each in left:
+        on.write(f"{path}:{each.line}: {each.factory or 'the file'} stays as it is", "warning")
+        on.write(each.reason, indent=2)
     done = "to rewrite" if dry else "rewritten"
-    on.write(f"{rewritten} factories {done}, {left_alone} left as they are", "heading")
-
-
-def _count(lists: Iterable[Sequence[Any]]) -> int:
-    return sum(map(len, lists))
+    on.write(f"{len(rewritten)} {done}, {len(left)} left", "heading")
