@@ -407,6 +407,90 @@ def test_closed_pipe(project):
     assert "Traceback" not in finished.stderr
 
 
+# Rewriting
+
+OLDER = CATEGORY.replace(
+    "model = Category", 'model = Category\n        sqlalchemy_get_or_create = ("name",)'
+)
+
+
+@pytest.fixture
+def older(project):
+    """A file with something to rewrite, and one that is not understood."""
+    pytest.importorskip("libcst")
+    (project.directory / "factories").mkdir()
+    name = project.write(OLDER, "factories/older")
+    by_hand = (
+        CATEGORY
+        + """
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        for obj in cls._meta.sqlalchemy_session.query(model_class):
+            return obj
+        return super()._create(model_class, *args, **kwargs)
+"""
+    )
+    project.write(by_hand, "factories/unclear")
+    return project.directory / f"{name}.py"
+
+
+def test_upgrade(older, capsys):
+    """Files are rewritten in place; what tests may see of it, and what stays, is said."""
+    status, out, _ = read(capsys, "upgrade", "factories")
+    assert status == 0
+    assert '@reuse_existing(on=("name",))\nclass CategoryFactory(Of):' in older.read_text()
+    assert "sqlalchemy_get_or_create" not in older.read_text()
+    assert "What a test may see of it:" in out
+    assert out.count("A passed value that differs") == 1
+    assert "factories/unclear.py:" in out.replace(os.sep, "/")
+    assert out.splitlines()[-1] == "1 rewritten, 1 left"
+    assert read(capsys, "upgrade", "factories")[1].splitlines()[-1] == "0 rewritten, 1 left"
+
+
+def test_upgrade_diff(older, capsys):
+    """A diff is all there is on standard output, and it can be applied; nothing is written."""
+    before = older.read_text()
+    status, out, err = read(capsys, "upgrade", "--diff", "factories")
+    assert status == 0
+    assert older.read_text() == before
+    assert err.splitlines()[-1] == "1 to rewrite, 1 left"
+    subprocess.run(["git", "apply"], input=out, text=True, check=True, cwd=older.parent.parent)
+    assert '@reuse_existing(on=("name",))' in older.read_text()
+
+
+def test_upgrade_check(older, capsys):
+    """A check writes nothing, and its status tells whether there is something to rewrite."""
+    before = older.read_text()
+    assert read(capsys, "upgrade", "--check", "factories")[0] == 1
+    assert older.read_text() == before
+    read(capsys, "upgrade", "factories")
+    assert read(capsys, "upgrade", "--check", "factories")[0] == 0
+
+
+def test_upgrade_without_libcst(older, capsys, monkeypatch):
+    """Without libcst the remedy is said; so it is for a path that is not there."""
+    assert "There is no nowhere." in read(capsys, "upgrade", "nowhere")[2]
+    for name in [name for name in sys.modules if name.startswith("factory_reuse._upgrade")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    status, _, err = read(capsys, "upgrade", "factories")
+    assert status == 2
+    assert "pip install 'factory_reuse[upgrade]'" in err
+
+
+def test_audit_and_upgrade_agree(older, capsys):
+    """What the audit says can be replaced is rewritten, and then it no longer says so."""
+    replaceable = ["audit", "factories/older.py", "--format", "json", "--ignore", "FR2,FR3"]
+    assert json.loads(_fresh_in(older, *replaceable))["findings"][0]["code"] == "FR501"
+    read(capsys, "upgrade", "factories")
+    assert json.loads(_fresh_in(older, *replaceable))["findings"] == []
+
+
+def _fresh_in(file, *arguments):
+    command = [sys.executable, "-m", "factory_reuse", *arguments]
+    return subprocess.run(command, cwd=file.parent.parent, capture_output=True, text=True).stdout
+
+
 # One call in words
 
 SHELF = """

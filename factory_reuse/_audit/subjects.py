@@ -142,9 +142,9 @@ class Subject:
         mapper = self.mapper
         if where is None or mapper is None:
             return frozenset()
-        if callable(where) and not hasattr(where, "__clause_element__"):
-            where = where(mapper.class_)
-        found = columns_in(where, lambda column: mapped_column(mapper, column)) or ()
+        plain = callable(where) and not hasattr(where, "__clause_element__")
+        expression: Any = where(mapper.class_) if plain else where
+        found = columns_in(expression, lambda column: mapped_column(mapper, column)) or ()
         return frozenset(column.column for column in found)
 
     # Declarations ----------------------------------------------------------------------------

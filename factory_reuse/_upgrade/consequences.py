@@ -1,0 +1,84 @@
+"""What follows for a factory's options, and for its tests, from how its class is."""
+
+from __future__ import annotations
+
+import ast
+from typing import Iterator
+
+from . import cautions, models
+from .checks import PERSISTENCE
+from .classes import Factory
+from .paths import GetOrCreate
+from .settings import warnings_are_errors
+
+
+def on_mismatch(factory: Factory) -> str | None:
+    """Return the value for ``on_mismatch=``, where the default would fail tests."""
+    return "keep" if warnings_are_errors(factory.source.path.parent) else None
+
+
+def post_generation(factory: Factory) -> str | None:
+    """Return the value for ``post_generation=`` that keeps what its declarations do."""
+    family = (factory, *factory.descendants)
+    return "always" if any(each.post_generates for each in family) else None
+
+
+def is_lazy(factory: Factory, persistence: str | None = None) -> bool:
+    """Whether new rows are known to stay pending, as factory_boy leaves them by default.
+
+    Args:
+        persistence: what is written into ``class Meta``.
+    """
+    option = factory.option(PERSISTENCE)
+    if persistence is not None:
+        return persistence == "None"
+    if option is None:
+        return factory.is_known
+    return isinstance(option.value, ast.Constant) and option.value.value is None
+
+
+def of_class(factory: Factory, *, null: bool, lazy: bool) -> Iterator[str]:
+    """Yield what a test may see because of how the class is.
+
+    Args:
+        null: whether a ``None`` in the key was looked up.
+        lazy: whether new rows stay pending.
+    """
+    family = (factory, *factory.descendants)
+    yield cautions.KEPT if on_mismatch(factory) else cautions.MISMATCH
+    if null:
+        yield cautions.NULL
+    if lazy:
+        yield cautions.LAZY
+    if any(each.declares("SubFactory") for each in family):
+        yield cautions.SUBFACTORY
+    if any(each.is_random for each in family):
+        yield cautions.RANDOM
+    if post_generation(factory):
+        yield cautions.POST_GENERATION
+    elif factory.is_abstract:
+        yield cautions.INHERITED_POST_GENERATION
+
+
+def of_form(
+    factory: Factory, form: GetOrCreate, session: str | None, persistence: str | None
+) -> Iterator[str]:
+    """Yield what a test may see because of what its ``_create`` did."""
+    if "first" in form.notes and not models.is_unique(factory, form.keys):
+        yield cautions.SEVERAL_ROWS
+    if len(form.keys) > 1:
+        yield cautions.SEVERAL_KEYS
+    if "empty" in form.notes:
+        yield cautions.EMPTY
+    if "inserts first" in form.notes:
+        yield cautions.INSERTS_FIRST
+    if "rollback" in form.notes:
+        yield cautions.ROLLBACK
+    if form.caches:
+        yield cautions.CACHE
+    if form.caches and "queried" not in form.notes:
+        yield cautions.NO_QUERY
+    if session is not None:
+        yield cautions.SESSION
+    if persistence is not None:
+        yield cautions.PERSISTENCE

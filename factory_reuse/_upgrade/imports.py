@@ -1,0 +1,204 @@
+"""The imports of a file: ours comes in, those that nothing needs any more go."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Iterable, Sequence, Union
+
+import libcst as cst
+
+PACKAGE: Final = "factory_reuse"
+NAME: Final = "reuse_existing"
+
+_Statement = Union[cst.SimpleStatementLine, cst.BaseCompoundStatement]
+
+
+def our_name(module: cst.Module) -> str | None:
+    """Return what ``reuse_existing`` is called in a file that imports it already."""
+    for statement in module.body:
+        for alias in _aliases(statement, PACKAGE):
+            if alias.evaluated_name == NAME:
+                return alias.evaluated_alias or NAME
+    return None
+
+
+def with_ours(module: cst.Module, before: int) -> cst.Module:
+    """Return the file with our import, above the statement with a number."""
+    body = list(module.body)
+    for number, statement in enumerate(body[:before]):
+        if _aliases(statement, PACKAGE):
+            body[number] = _merged(statement)
+            return module.with_changes(body=body)
+    _insert(body, _place(body[:before]), module)
+    return module.with_changes(body=body)
+
+
+def without_unused(module: cst.Module, names: Iterable[str]) -> cst.Module:
+    """Return the file without imports from SQLAlchemy of names that stand nowhere else in it."""
+    for name in names:
+        if len(re.findall(rf"\b{re.escape(name)}\b", module.code)) == 1:
+            module = module.with_changes(body=_without(module.body, name))
+    return module
+
+
+# Ours --------------------------------------------------------------------------------------------
+
+
+def _from(statement: cst.CSTNode) -> cst.ImportFrom | None:
+    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
+        inner = statement.body[0]
+        return inner if isinstance(inner, cst.ImportFrom) else None
+    return None
+
+
+def _aliases(statement: cst.CSTNode, package: str) -> Sequence[cst.ImportAlias]:
+    node = _from(statement)
+    if node is None or node.relative or isinstance(node.names, cst.ImportStar):
+        return ()
+    return node.names if _name(node.module) == package else ()
+
+
+def _name(node: cst.CSTNode | None) -> str:
+    if isinstance(node, cst.Attribute):
+        return f"{_name(node.value)}.{node.attr.value}"
+    return node.value if isinstance(node, cst.Name) else ""
+
+
+def _merged(statement: _Statement) -> _Statement:
+    node = _from(statement)
+    assert node is not None
+    names = list(_aliases(statement, PACKAGE))
+    place = sum(_isort_key(alias.evaluated_name) < _isort_key(NAME) for alias in names)
+    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    if node.lpar is not None and isinstance(names[0].comma, cst.Comma):
+        comma = names[0].comma  # in the same layout: one name a line, say
+    new = cst.ImportAlias(cst.Name(NAME), comma=comma)
+    if place == len(names):
+        last = names[-1]
+        new = new.with_changes(comma=last.comma)
+        names[-1] = last.with_changes(comma=comma)
+    names.insert(place, new)
+    return statement.with_deep_changes(node, names=names)
+
+
+def _isort_key(name: str) -> tuple[int, str]:
+    """Constants, classes, functions, each by the alphabet."""
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
+    return kind, name
+
+
+def _modules(statement: cst.CSTNode) -> list[str]:
+    """Return the modules that an import names; relative ones begin with a dot."""
+    if not isinstance(statement, cst.SimpleStatementLine):
+        return []
+    modules: list[str] = []
+    for inner in statement.body:
+        if isinstance(inner, cst.ImportFrom):
+            modules.append("." * len(inner.relative) + _name(inner.module))
+        elif isinstance(inner, cst.Import):
+            modules += [_name(alias.name) for alias in inner.names]
+    return modules
+
+
+def _root(statement: cst.CSTNode) -> str:
+    return (_modules(statement) or [""])[0].partition(".")[0]
+
+
+def _place(body: Sequence[_Statement]) -> int:
+    """Return where our import goes: behind factory_boy's, else behind the last that is absolute."""
+    imports = [number for number, each in enumerate(body) if _modules(each)]
+    absolute = [n for n in imports if _root(body[n]) not in ("", "__future__")]
+    factory = [n for n in absolute if _root(body[n]) == "factory"]
+    if not absolute:
+        return _top(body)
+    place = (factory or absolute)[-1] + 1
+    while place < len(body) and factory and _goes_before(body[place]):
+        place += 1
+    return place
+
+
+def _goes_before(statement: _Statement) -> bool:
+    """Whether an import of the same block comes before ours, as isort has it."""
+    modules = _modules(statement)
+    if not modules or modules[0].startswith(".") or _has_blank(statement):
+        return False
+    return _from(statement) is None or modules[0] < PACKAGE
+
+
+def _has_blank(statement: _Statement) -> bool:
+    return any(line.comment is None for line in statement.leading_lines)
+
+
+def _top(body: Sequence[_Statement]) -> int:
+    """Return the place behind the docstring and what is imported from ``__future__``."""
+    place = 0
+    for number, statement in enumerate(body):
+        inner = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
+        docstring = number == 0 and isinstance(inner, cst.Expr)
+        if docstring and isinstance(inner.value, (cst.SimpleString, cst.ConcatenatedString)):  # type: ignore[union-attr]
+            place = 1
+        elif _modules(statement) == ["__future__"]:
+            place = number + 1
+    return place
+
+
+def _insert(body: list[_Statement], place: int, module: cst.Module) -> None:
+    alone = place == 0 or not _modules(body[place - 1]) or _root(body[place - 1]) == "__future__"
+    blank = [cst.EmptyLine(indent=False)] if alone and place > 0 else []
+    ours = cst.SimpleStatementLine(
+        [cst.ImportFrom(cst.Name(PACKAGE), [cst.ImportAlias(cst.Name(NAME))])], leading_lines=blank
+    )
+    body.insert(place, ours)
+    follows = body[place + 1] if place + 1 < len(body) else None
+    if follows is not None and alone and not _has_blank(follows):
+        blank = [cst.EmptyLine(indent=False)] * (1 if _modules(follows) else 2)
+        lines = [*blank, *follows.leading_lines]
+        body[place + 1] = follows.with_changes(leading_lines=lines)
+
+
+# Those that go -----------------------------------------------------------------------------------
+
+
+def _without(body: Sequence[_Statement], name: str) -> list[_Statement]:
+    kept: list[_Statement] = []
+    lines: list[cst.EmptyLine] = []
+    for statement in body:
+        node = _from(statement)
+        names = [] if node is None or isinstance(node.names, cst.ImportStar) else list(node.names)
+        rest = [a for a in names if (a.evaluated_alias or a.evaluated_name) != name]
+        if (
+            node is None
+            or len(rest) == len(names)
+            or not _name(node.module).startswith("sqlalchemy")
+        ):
+            kept.append(_below(lines, statement))
+            lines = []
+        elif rest:
+            kept.append(_below(lines, _with_names(statement, node, names, rest)))
+            lines = []
+        else:
+            lines = [*lines, *statement.leading_lines]
+    return kept
+
+
+def _below(lines: Sequence[cst.EmptyLine], statement: _Statement) -> _Statement:
+    """Return a statement with what stood above a removed one, which no line is to be lost of."""
+    if not lines:
+        return statement
+    own = statement.leading_lines
+    blank = any(line.comment is None for line in lines)
+    both = [*(line for line in lines if line.comment is not None), *own]
+    if blank and not any(line.comment is None for line in own):
+        both = [cst.EmptyLine(indent=False), *both]
+    return statement.with_changes(leading_lines=both)
+
+
+def _with_names(
+    statement: _Statement,
+    node: cst.ImportFrom,
+    names: Sequence[cst.ImportAlias],
+    rest: Sequence[cst.ImportAlias],
+) -> _Statement:
+    if rest[-1] is not names[-1]:
+        rest = [*rest[:-1], rest[-1].with_changes(comma=names[-1].comma)]
+    return statement.with_deep_changes(node, names=list(rest))

@@ -1,0 +1,244 @@
+"""What a factory class does to reuse rows, and what ``@reuse_existing`` is to say instead.
+
+Needs the standard library alone, so that the audit can ask it too.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Union
+
+from typing_extensions import final
+
+from . import cautions, consequences, models
+from .checks import GET_OR_CREATE, check_bases, check_class, check_given, check_heirs, persistence
+from .classes import SAVING, Factory, Option, factory_of
+from .forms import form_of, passes_on
+from .paths import GetOrCreate
+from .sessions import session_option
+from .sources import Project, Source, words
+from .values import Fields, Stop
+
+
+@final
+@dataclass(frozen=True)
+class Lookup:
+    """A get-or-create that ``@reuse_existing`` can take over.
+
+    Attributes:
+        line: of the class statement.
+        factory: its name, with what it is nested in.
+        what: what is done, in a few words.
+        keys: for ``on=``; none for a bare ``@reuse_existing``.
+        session: the expression for ``session=``.
+        on_mismatch: the value for ``on_mismatch=``.
+        post_generation: the value for ``post_generation=``.
+        persistence: the expression that ``class Meta`` has to have as persistence.
+        method: whether ``_create`` goes.
+        option: whether ``sqlalchemy_get_or_create`` goes.
+        turned_off: whether nothing is declared, but inherited reuse turned off.
+        caches: the dictionaries that go, each with whether it is the class's.
+        cautions: what a test may see of it.
+    """
+
+    line: int
+    factory: str
+    what: str
+    keys: Fields = ()
+    session: str | None = None
+    on_mismatch: str | None = None
+    post_generation: str | None = None
+    persistence: str | None = None
+    method: bool = False
+    option: bool = False
+    turned_off: bool = False
+    caches: tuple[tuple[str, bool], ...] = ()
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> str:
+        """The decorator's arguments as source, with the brackets, or nothing."""
+        keys = [f"({', '.join(map(_quoted, key))}{',' * (len(key) == 1)})" for key in self.keys]
+        said = {
+            "on": keys[0] if len(keys) == 1 else f"[{', '.join(keys)}]" if keys else None,
+            "session": self.session,
+            "on_mismatch": self.on_mismatch and _quoted(self.on_mismatch),
+            "post_generation": self.post_generation and _quoted(self.post_generation),
+        }
+        arguments = ", ".join(f"{name}={value}" for name, value in said.items() if value)
+        return f"({arguments})" if arguments else ""
+
+
+@final
+@dataclass(frozen=True)
+class NotUnderstood:
+    """A get-or-create that stays, and why."""
+
+    line: int
+    factory: str
+    reason: str
+
+
+Recognised = Union[Lookup, NotUnderstood, None]
+
+
+def recognise(project: Project, source: Source, node: ast.ClassDef) -> Recognised:
+    """Return what a class does to reuse rows; ``None`` if that is nothing, or reuse is declared."""
+    factory = factory_of(project, source, node)
+    option, method = factory.own_option(GET_OR_CREATE), factory.own_create
+    if option is None and method is None:
+        return None
+    if factory.reuses or factory.is_of_another_orm:
+        return None
+    try:
+        form = form_of(factory, method)
+        if form is not None and method is not None:
+            return _of_method(factory, method, form, option)
+        return _of_option(factory, option) if option is not None else None
+    except Stop as stop:
+        return NotUnderstood(stop.line or node.lineno, factory.name, stop.reason)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+# A `_create` -------------------------------------------------------------------------------------
+
+
+def _of_method(
+    factory: Factory, method: ast.stmt, form: GetOrCreate, option: Option | None
+) -> Lookup:
+    check_class(factory)
+    check_bases(factory, method, form)
+    check_given(factory, (name for key in form.keys for name in key if name in form.unguarded))
+    check_heirs(factory, method, form)
+    if option is not None and (not option.own or _fields(option) not in form.keys[:1]):
+        raise Stop(method, f"`_create` looks up, and `{GET_OR_CREATE}` does so once more.")
+    if "primary" in form.notes and not all(
+        len(key) == 1 and models.is_primary(factory, key[0]) for key in form.keys
+    ):
+        raise Stop(
+            method,
+            "`_create` gets by the primary key, and the model does not tell that it is that.",
+        )
+    session = session_option(factory, form.sessions, method)
+    persisted = persistence(factory, form, method)
+    found = list(
+        consequences.of_class(
+            factory,
+            null=bool(form.unguarded),
+            lazy=consequences.is_lazy(factory, persisted),
+        )
+    )
+    found += consequences.of_form(factory, form, session, persisted)
+    caches = tuple(cache for cache in form.caches if not _is_named_elsewhere(factory, cache[0]))
+    if len(caches) < len(form.caches):
+        found.append(cautions.CACHE_STAYS)
+    return Lookup(
+        factory.node.lineno,
+        factory.name,
+        "in place of its `_create`",
+        form.keys,
+        session=session,
+        on_mismatch=consequences.on_mismatch(factory),
+        post_generation=consequences.post_generation(factory),
+        persistence=persisted,
+        method=True,
+        option=option is not None,
+        caches=caches,
+        cautions=tuple(found),
+    )
+
+
+def _is_named_elsewhere(factory: Factory, cache: str) -> bool:
+    method = factory.own_create
+    inside = words(ast.get_source_segment(factory.source.text, method) or "") if method else []
+    if factory.source.uses[cache] > inside.count(cache) + 1:
+        return True
+    return any(
+        source is not factory.source
+        and cache in words(source.text)
+        and (factory.node.name in source.text or not cache.startswith("_"))
+        for source in factory.project.sources()
+    )
+
+
+# sqlalchemy_get_or_create ------------------------------------------------------------------------
+
+
+def _of_option(factory: Factory, option: Option) -> Lookup | None:
+    fields = _fields(option)
+    if fields == ():
+        return _turned_off(factory, option)
+    if isinstance(option.value, ast.Constant):
+        raise Stop(
+            option.value, f"`{GET_OR_CREATE}` is a string, of which factory_boy takes each letter."
+        )
+    check_class(factory)
+    for of, node in factory.methods(*SAVING):
+        if not passes_on(node):
+            name = getattr(node, "name", "_create")
+            whose = (
+                f"The `{name}` of its base `{of.name}`"
+                if of.node is not factory.node
+                else f"Its `{name}`"
+            )
+            raise Stop(
+                node if of.source is factory.source else factory.node,
+                f"{whose} is its own, and would not run for a row that is there "
+                f"(line {node.lineno}).",
+            )
+    check_given(factory, fields or ())
+    doubt = _doubt(factory, option, fields)
+    return Lookup(
+        factory.node.lineno,
+        factory.name,
+        f"in place of `{GET_OR_CREATE}`"
+        if doubt is None
+        else f"beside `{GET_OR_CREATE}`, which stays and names the key: {doubt}",
+        (fields,) if fields and doubt is None else (),
+        on_mismatch=consequences.on_mismatch(factory),
+        post_generation=consequences.post_generation(factory),
+        option=doubt is None,
+        cautions=(
+            *consequences.of_class(factory, null=True, lazy=consequences.is_lazy(factory)),
+            cautions.GET_OR_CREATE,
+        ),
+    )
+
+
+def _doubt(factory: Factory, option: Option, fields: tuple[str, ...] | None) -> str | None:
+    if fields is None:
+        return "its fields are computed"
+    if not option.own:
+        return "`class Meta` inherits it"
+    return None if len(fields) == 1 else models.doubt(factory, fields)
+
+
+def _fields(option: Option) -> tuple[str, ...] | None:
+    """Return the fields, or ``None`` if they are computed."""
+    if not isinstance(option.value, (ast.Tuple, ast.List, ast.Set)):
+        return None
+    values = [getattr(each, "value", None) for each in option.value.elts]
+    fields = tuple(value for value in values if isinstance(value, str))
+    return tuple(dict.fromkeys(fields)) if len(fields) == len(values) else None
+
+
+def _turned_off(factory: Factory, option: Option) -> Lookup | None:
+    """Return how a subclass stays without, if it takes itself out of what is rewritten."""
+    if not option.own or not any(
+        isinstance(recognise(base.project, base.source, base.node), Lookup)
+        and (base.source is factory.source or base.source.path in factory.project.given)
+        for base in factory.lineage[1:]
+    ):
+        return None
+    return Lookup(
+        factory.node.lineno,
+        factory.name,
+        f"turned off, in place of an empty `{GET_OR_CREATE}`",
+        option=True,
+        turned_off=True,
+        cautions=(cautions.TURNED_OFF,),
+    )
