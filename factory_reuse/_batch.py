@@ -107,5 +107,5 @@ def _at(index: int, error: Exception) -> ReuseError:
         wrapped.__cause__ = error
         error = wrapped
     error.index = index
-    error.args = (f"row {index}: {error}", *error.args[1:])
+    error.args = (f"row {index}: {error.message}", *error.args[1:])
     return error

@@ -43,7 +43,7 @@ class Line(NamedTuple):
 
 
 def explain(
-    factory: Any, given: Mapping[str, Any], depth: int = 0, above: tuple[Any, ...] = ()
+    factory: Any, given: Mapping[str, Any], depth: int = 0, above: BuildStep | None = None
 ) -> Iterator[Line]:
     """Yield what ``factory.create(**given)`` would do, line by line.
 
@@ -51,7 +51,7 @@ def explain(
         factory: any factory; of one that does not reuse it is said so.
         given: the keyword arguments.
         depth: of the first line.
-        above: the factories whose SubFactories led here.
+        above: the step of the factory whose SubFactory led here.
 
     Example::
 
@@ -62,27 +62,36 @@ def explain(
     yield Line(depth, "heading", f"{authored(factory).__name__}({arguments})")
     depth += 1
     meta = factory._meta
-    if above.count(factory) > 1:
+    if [each.builder.factory_meta for each in _chain(above)].count(meta) > 1:
         yield Line(depth, "problem", "and so on: its SubFactories lead back to it.")
         return
-    call = _Call(meta, given, above)
-    if not isinstance(meta, ReuseOptions) or not meta.reuse or meta.abstract:
-        yield Line(depth, "text", "It does not reuse, so it would insert in any case.")
-        yield from call.insert(depth)
+    if meta.abstract:
+        yield Line(depth, "problem", "It is abstract: a call raises FactoryError.")
         return
     try:
-        yield from call.look(depth)
-    except (ReuseError, TypeError) as error:  # a mistyped argument
-        yield Line(depth, "problem", f"It would raise {type(error).__name__}: {error}")
+        call = _Call(meta, given, above)
+        if not isinstance(meta, ReuseOptions) or not meta.reuse:
+            yield Line(depth, "text", "It does not reuse, so it would insert in any case.")
+            yield from call.insert(depth)
+        else:
+            yield from call.look(depth)
+    except Exception as error:  # that of a declaration, of the session, of the database
+        said = error.message if isinstance(error, ReuseError) else str(error).partition("\n")[0]
+        yield Line(depth, "problem", f"It would raise {type(error).__name__}: {said}")
+
+
+def _chain(step: BuildStep | None) -> Iterator[BuildStep]:
+    while step is not None:
+        yield step
+        step = step.parent_step
 
 
 @final
 class _Call:
     """One call, its declarations behind a builder that only finds."""
 
-    def __init__(self, meta: Any, given: Mapping[str, Any], above: tuple[Any, ...]) -> None:
+    def __init__(self, meta: Any, given: Mapping[str, Any], above: BuildStep | None) -> None:
         self._meta = meta
-        self._above = above
         self._builder = FindBuilder(meta, dict(given), enums.CREATE_STRATEGY)
         declarations: Any = parse_declarations(
             self._builder.extras,
@@ -92,7 +101,9 @@ class _Call:
         self._pre, self._post = declarations
         meta._initialize_counter()
         sequence = meta._counter.seq  # the next create's number, not used up
-        self._step = BuildStep(builder=self._builder, sequence=sequence)
+        if self._builder.force_init_sequence is not None:
+            sequence = self._builder.force_init_sequence
+        self._step = BuildStep(builder=self._builder, sequence=sequence, parent_step=above)
         self._step.stub = self._stub = Resolver(self._pre, self._step, sequence)
 
     def look(self, depth: int) -> Iterator[Line]:
@@ -147,17 +158,29 @@ class _Call:
                     found += [decided.value] if decided.value is not None else []
                     break
                 asked.append(key)
-                with _statements(decision, statements):
-                    answer = decision.lookup.find(key, values)
                 shown = ", ".join(f"{n}={_shown(v)}" for n, v in key.shown(values).items())
                 yield Line(depth, "text", f"By ({key.label}): {shown}")
-                for statement in statements:
-                    yield Line(depth + 1, "sql", statement)
+                try:
+                    with _statements(decision, statements):
+                        answer = decision.lookup.find(key, values)
+                finally:
+                    for statement in statements:
+                        yield Line(depth + 1, "sql", statement)
                 yield Line(depth + 1, "text", "no row" if answer is None else _row(answer.obj))
+                if answer is None and self._is_hidden(decision, key, values):
+                    yield Line(
+                        depth + 1,
+                        "problem",
+                        "A row has the key and does not satisfy where, so an INSERT is refused.",
+                    )
         for key in decision.plan.keys:
             leaves_alone = key.primary and not key.available(call)
             if key not in asked and not found and not leaves_alone:
                 yield Line(depth, "text", f"Not by ({key.label}): {self._why_not(decision, key)}.")
+
+    def _is_hidden(self, decision: Decision, key: Key, values: Any) -> bool:
+        lookup = decision.lookup
+        return lookup.where is not None and key.unique and lookup.queries.exists(key, values)
 
     def _why_not(self, decision: Decision, key: Key) -> str:
         call: Any = decision.call
@@ -177,11 +200,9 @@ class _Call:
         contradictions, others = decision._differences(found)
         for each in contradictions + others:
             name = "__".join(each.passed.path)
-            what = (
-                "would raise MismatchError"
-                if each in contradictions
-                else _CONSEQUENCES[decision.plan.policy.on_mismatch]
-            )
+            policy = decision.plan.policy.on_mismatch
+            of_another_key = each in contradictions and policy != "update"
+            what = _CONSEQUENCES["raise" if of_another_key else policy]
             yield Line(
                 depth,
                 "problem",
@@ -210,11 +231,8 @@ class _Call:
             yield Line(depth, "text", f"{name} = {_shown(value)}, from {in_words(declared)}")
         elif is_subfactory(declared) and hasattr(declared, "get_factory"):
             yield Line(depth, "text", f"{name} = {in_words(declared)}, that is:")
-            passed: dict[str, Any] = {**declared._defaults, **self._pre.contexts.get(name, {})}
-            plain = {key: value for key, value in passed.items() if not is_declaration(value)}
-            yield from explain(
-                declared.get_factory(), plain, depth + 1, (*self._above, self._meta.factory)
-            )
+            passed = {**declared._defaults, **self._pre.contexts.get(name, {})}
+            yield from explain(declared.get_factory(), passed, depth + 1, self._step)
         else:
             yield Line(depth, "text", f"{name} from {in_words(declared)}")
 

@@ -30,14 +30,14 @@ def unique_parts(
     """
     seen = set()
     for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint) and _is_made(constraint, dialect):
+        if isinstance(constraint, UniqueConstraint) and is_made(constraint, dialect):
             equal_nulls = _nulls_not_distinct(constraint, dialect)
             parts = _parts(mapper, table, constraint.columns, dialect, equal_nulls=equal_nulls)
             if parts is not None and (frozenset(constraint.columns), equal_nulls) not in seen:
                 seen.add((frozenset(constraint.columns), equal_nulls))
                 yield parts, _text(constraint.name)
     for index in table.indexes:
-        if not index.unique or not _is_made(index, dialect):
+        if not index.unique or not is_made(index, dialect):
             continue
         equal_nulls = _nulls_not_distinct(index, dialect)
         parts = _parts(mapper, table, index.expressions, dialect, equal_nulls=equal_nulls)
@@ -113,7 +113,7 @@ def _text_of(element: Any) -> str | None:
 
 
 def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | None:
-    options = index.dialect_options[dialect] if dialect in _PARTIAL else {}
+    options = index.dialect_options[dialect] if dialect in PARTIAL else {}
     where: Any = options.get("where")
     if hasattr(where, "__clause_element__"):
         where = where.__clause_element__()
@@ -123,10 +123,10 @@ def _predicate(index: Any, table: Any, dialect: str) -> ColumnElement[Any] | Non
 
 
 #: Backends with partial indexes; elsewhere SQLAlchemy makes the same index without the predicate.
-_PARTIAL: Final = ("postgresql", "sqlite")
+PARTIAL: Final = ("postgresql", "sqlite")
 
 
-def _is_made(constraint: Any, dialect: str) -> bool:
+def is_made(constraint: Any, dialect: str) -> bool:
     """Whether this database has it, by ``ddl_if(dialect=...)``; SQLAlchemy 1.4 knows no such."""
     condition = getattr(constraint, "_ddl_if", None)
     only: Any = None if condition is None else condition.dialect

@@ -12,7 +12,7 @@ already catches factory_boy's errors catches these.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Final, Mapping
 
 from factory.errors import FactoryError
 from sqlalchemy.exc import MultipleResultsFound
@@ -26,6 +26,10 @@ __all__ = [
     "SessionError",
     "UniqueKeyError",
 ]
+
+
+#: The page that explains each class under a heading of its name.
+EXPLAINED: Final = "https://factory-reuse.readthedocs.io/en/stable/reference/errors.html"
 
 
 class ReuseError(FactoryError):
@@ -52,6 +56,14 @@ class ReuseError(FactoryError):
         self.factory = factory
         self.model = model
         self.values = dict(values or {})
+
+    def __str__(self) -> str:
+        return _with_link(self, super().__str__())
+
+    @property
+    def message(self) -> str:
+        """The message without the link to its explanation."""
+        return super().__str__()
 
 
 class UniqueKeyError(ReuseError):
@@ -107,3 +119,11 @@ class RaceLostError(ReuseError):
 
 class MismatchWarning(UserWarning):
     """A reused row differs from a value that the caller passed (``on_mismatch="warn"``)."""
+
+    def __str__(self) -> str:
+        return _with_link(self, super().__str__())
+
+
+def _with_link(problem: object, message: str) -> str:
+    """Add where the class is explained, as SQLAlchemy's errors do."""
+    return f"{message}\n(More: {EXPLAINED}#{type(problem).__name__.lower()})"

@@ -619,3 +619,242 @@ class CategoryFactory(Of):
     name = "Books"
 """
     assert project.codes(source) == []
+
+
+def test_subfactory_that_the_parent_replaces(project):
+    """A SubFactory is not counted where the parent's passes another declaration in its place."""
+    source = """
+class OrgFactory(Of):
+    class Meta:
+        model = Category
+    name = factory.Sequence(str)
+
+class TeamFactory(Of):
+    class Meta:
+        model = Category
+    org = factory.SubFactory(OrgFactory)
+
+class TaskFactory(Of):
+    class Meta:
+        model = Category
+    org = factory.SubFactory(OrgFactory)
+    team = factory.SubFactory(TeamFactory, org=factory.SelfAttribute("..org"))
+"""
+    assert ("FR302", "TaskFactory") not in project.codes(source, Settings(max_rows=3))
+    assert ("FR302", "TaskFactory") in project.codes(source, Settings(max_rows=2))
+
+
+def test_reuse_that_is_there_or_turned_off(project):
+    """A factory whose reuse is turned off, or that looks up by hand, is not told to reuse."""
+    source = """
+class BaseFactory(ReuseMixin, Of):
+    class Meta:
+        abstract = True
+
+class OffFactory(BaseFactory):
+    class Meta:
+        model = Category
+        reuse = False
+    name = "Books"
+"""
+    assert project.codes(source) == []
+    by_hand = (
+        CATEGORY.format(decorator="", name="'Books'")
+        + """
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        session = cls._meta.sqlalchemy_session
+        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
+        return found or super()._create(model_class, *args, **kwargs)
+"""
+    )
+    assert project.codes(by_hand) == [("FR502", "CategoryFactory")]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [("['a', 'b']", True), ("iter('ab')", False), ("['a'], cycle=False", False)],
+)
+def test_iterators(project, values, found):
+    """An Iterator comes again if it goes round a collection."""
+    source = CATEGORY.format(decorator="", name=f"factory.Iterator({values})")
+    assert (("FR301", "CategoryFactory") in project.codes(source)) == found
+
+
+def test_values_by_chance_are_no_missing_reuse(project):
+    """What repeats by chance alone is not to be reused: its own code says so."""
+    source = CATEGORY.format(decorator="", name="factory.Faker('word')")
+    assert project.codes(source) == [("FR201", "CategoryFactory")]
+
+
+def test_remedy_names_the_relationship(project):
+    """Where a key's column is given by a relationship, that is what is to be passed."""
+    source = """
+class Product(Base):
+    __tablename__ = "product"
+    __table_args__ = (UniqueConstraint("category_id", "title"),)
+    id = Column(Integer, primary_key=True)
+    title = Column(String(50))
+    category_id = Column(ForeignKey("category.id"))
+    category = relationship(Category)
+
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    color = "red"
+
+class ProductFactory(Of):
+    class Meta:
+        model = Product
+    title = factory.Sequence(str)
+    category = factory.SubFactory(CategoryFactory)
+    category_id = factory.SelfAttribute("category.id")
+
+class OtherFactory(Of):
+    class Meta:
+        model = Category
+    product = factory.SubFactory(ProductFactory)
+"""
+    (finding,) = project.audit(source).findings
+    assert "pass category, title where" in finding.remedy
+
+
+@pytest.mark.parametrize("index", ["text('name DESC')", "desc('name')"])
+def test_index_that_nobody_can_read(project, index):
+    """Where a unique index does not tell its columns, nothing is said of it."""
+    source = "from sqlalchemy import desc, text\n" + INDEXED.format(
+        index=f'Index("i", {index}, unique=True, _table=Label.__table__)',
+        options="(on='name')",
+    )
+    assert "FR103" not in [code for code, _ in project.codes(source)]
+
+
+def test_where_that_nobody_can_read(project):
+    """A `where` in text may settle any column."""
+    source = "from sqlalchemy import text\n" + on(("email",)).replace(
+        "on=('email',)", "on=('email',), where=text('tenant = 1')"
+    )
+    assert project.codes(source) == []
+
+
+def test_expression_over_a_unique_column(project):
+    """A hybrid over a column that is unique as it is has no constraint behind it."""
+    source = INDEXED.format(index='Index("i", Label.name, unique=True)', options="(on='lowered')")
+    assert ("FR103", "LabelFactory") in project.codes(source)
+
+
+def test_consequence_of_a_drawn_value(project):
+    """Of a key that is not looked up by, the INSERT is refused, whatever else is reused."""
+    source = USER.replace('phone = "1"', 'phone = factory.Faker("random_digit")').replace(
+        "class UserFactory", '@reuse_existing(on="badge")\nclass UserFactory'
+    )
+    (finding,) = project.audit(source).findings
+    assert "an INSERT is refused by chance" in finding.reason
+
+
+def test_call_without_an_end(project):
+    """A factory that leads back to itself without an end is found as such."""
+    source = """
+class ForeverFactory(Of):
+    class Meta:
+        model = Category
+    other = factory.SubFactory(__name__ + ".ForeverFactory")
+"""
+    (finding,) = project.audit(source).findings
+    assert (finding.code, finding.severity) == ("FR302", "warning")
+    assert "RecursionError" in finding.reason
+
+
+def test_class_that_is_defined_twice(project):
+    """Of two classes of one name, each has its own line."""
+    found = project.audit(2 * CATEGORY.format(decorator="", name="'Books'"))
+    first, second = found.factories
+    assert first.line < second.line
+
+
+def test_own_faker_and_values_that_have_no_repr(project):
+    """A project's own declaration is not evaluated, and a value need not have a repr."""
+    source = """
+class Shy:
+    def __repr__(self):
+        raise RuntimeError
+
+class OwnFaker(factory.Faker):
+    def evaluate(self, *args):
+        raise SystemExit
+
+@reuse_existing
+class CategoryFactory(Of):
+    class Meta:
+        model = Category
+    name = OwnFaker("word")
+    color = Shy()
+
+class ShyFactory(CategoryFactory):
+    name = Shy()
+"""
+    assert project.codes(source) == []
+
+
+def test_declared_in_meta(project):
+    """The line of a mixin's key is that of `reuse_on`."""
+    source = """
+class UserFactory(ReuseMixin, Of):
+    class Meta:
+        model = Category
+        reuse_on = ("color",)
+    color = "red"
+"""
+    (finding,) = project.audit(source).findings
+    lines = (project.directory / finding.path).read_text("utf-8").splitlines()
+    assert "reuse_on" in lines[finding.line - 1]
+
+
+def test_view_and_keys_of_another_database(project):
+    """A view has no keys of its own, and what another database makes otherwise is no difference."""
+    source = (
+        CATEGORY.format(decorator="@reuse_existing", name="'Books'")
+        + """
+Index("here", Category.color, unique=True, postgresql_where=Category.color == "red")
+
+class Seen(Base):
+    __tablename__ = "seen"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(50), unique=True)
+
+@reuse_existing
+class SeenFactory(Of):
+    class Meta:
+        model = Seen
+    name = "Books"
+"""
+    )
+    name = project.write(source)
+    engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE category (id integer primary key, name text unique, color text)")
+        )
+        connection.execute(text("CREATE UNIQUE INDEX here ON category (color)"))
+        connection.execute(text("CREATE VIEW seen AS SELECT id, name FROM category"))
+    found = audit([name], Settings(ignore=("FR3", "FR2")), engine=engine).findings
+    engine.dispose()
+    assert found == ()
+
+
+def test_partial_index_that_the_database_lacks(project):
+    """A partial unique index is looked for by its name."""
+    name = project.write(
+        INDEXED.format(
+            index='Index("i", Label.name, unique=True, sqlite_where=Label.gone.is_(None))',
+            options="",
+        )
+    )
+    module = importlib.import_module(name)
+    engine = create_engine(f"sqlite:///{project.directory / 'there.sqlite'}")
+    module.Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX i"))
+    (finding,) = audit([name], Settings(), engine=engine).findings
+    engine.dispose()
+    assert (finding.code, finding.subject) == ("FR602", "label(index i)")

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 
+import factory
 import pytest
+from factory import SelfAttribute, SubFactory
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from factory_reuse import MismatchWarning, use_session
+from factory_reuse import MismatchWarning, no_reuse, reuse_existing, use_session
 from factory_reuse._audit.findings import CODES
 from factory_reuse._cli import paper
 from factory_reuse._cli.parser import complete_module, main, make_parser
@@ -145,7 +147,7 @@ def test_json(project, capsys):
     assert finding["path"] == f"{module}.py"
     line = (project.directory / finding["path"]).read_text().splitlines()[finding["line"] - 1]
     assert line == '    name = factory.Faker("word")'
-    assert document["counts"] == {"error": 0, "warning": 2, "info": 0}
+    assert document["counts"] == {"error": 0, "warning": 1, "info": 1}
     assert (document["ignored"], document["accepted"], document["outdated"]) == (0, 0, [])
 
 
@@ -160,7 +162,7 @@ def test_github(project, capsys):
     assert first.startswith("::error::broken_with_lines cannot be imported: ")
     assert re.match(r"::warning file=audited_\d+\.py,line=\d+,title=FR201 A unique value ", second)
     assert "%" not in re.sub(r"%(25|0A|0D|3A|2C)", "", out)
-    assert third.startswith("::warning ")
+    assert third.startswith("::notice ")
 
 
 def test_table_on_a_pipe(project, capsys):
@@ -170,7 +172,7 @@ def test_table_on_a_pipe(project, capsys):
     assert "\x1b" not in out
     assert re.search(rf"^{module}\.py:\d+: warning FR201 CategoryFactory$", out, re.M)
     assert re.search(rf"^{module}\.CategoryFactory +Category +no +name \(inferred\)$", out, re.M)
-    assert out.splitlines()[-1] == "2 factories; 0 error, 2 warning, 0 info"
+    assert out.splitlines()[-1] == "2 factories; 0 error, 1 warning, 1 info"
 
 
 class Terminal(io.StringIO):
@@ -266,7 +268,9 @@ def test_configuration(project, capsys, file, text):
         ("ignore = FR9", "ignore='FR9' is no code"),
         ("fail_on = fatal", "fail_on='fatal' is not possible; it takes one of info, warning"),
         ("max_rows = many", "max_rows='many' is not possible"),
+        ("max_rows = ²", "max_rows='²' is not possible"),
         ("", "Nothing to audit"),
+        ("ignore = FR1\nignore = FR2", "setup.cfg cannot be read"),
     ],
 )
 def test_bad_configuration(project, capsys, text, message):
@@ -275,6 +279,66 @@ def test_bad_configuration(project, capsys, text, message):
     status, _, err = read(capsys, "audit")
     assert status == 2
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool.factory_reuse\n", "pyproject.toml cannot be read"),
+        ("[tool.factory_reuse]\nmodules = [1]", "modules=[1] is not possible"),
+        ("[tool.factory_reuse]\nignore = 5", "ignore=5 is not possible"),
+        ("[tool.factory_reuse]\nbaseline = 5", "baseline=5 is not possible"),
+        ('[tool."factory_reuse"]\nfail_on = "all"', "fail_on='all' is not possible"),
+        ('x = """\n[tool.factory_reuse]\n"""', "Nothing to audit"),
+    ],
+)
+def test_bad_toml(project, capsys, text, message):
+    """What pyproject.toml cannot mean is refused, too."""
+    (project.directory / "pyproject.toml").write_text(text)
+    status, _, err = read(capsys, "audit")
+    assert status == 2
+    assert message in err
+
+
+def test_text_in_another_encoding(project, capsys):
+    """A file that is not UTF-8 is an error of one line."""
+    (project.directory / "setup.cfg").write_bytes(b"[factory_reuse]\n# \xe9\n")
+    assert "setup.cfg cannot be read" in read(capsys, "audit")[2]
+
+
+def test_pipe_with_few_characters(project):
+    """What a pipe cannot show is replaced."""
+    module = project.write(CATEGORY)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    finished = subprocess.run(
+        [sys.executable, "-m", "factory_reuse", "explain", f"{module}:CategoryFactory", "name=é"],
+        cwd=project.directory,
+        env=environment,
+        capture_output=True,
+    )
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert b"CategoryFactory(name='?')" in finished.stdout
+
+
+def test_no_factory(project, capsys):
+    """Modules without a factory are no failure, but it is said that there is none."""
+    (project.directory / "without_factories.py").write_text("")
+    status, _, err = read(capsys, "audit", "without_factories")
+    assert (status, err) == (0, "factory-reuse: no factory was found in these modules\n")
+
+
+def test_baseline_that_cannot_be_written(project, capsys):
+    """A baseline in a directory that is not there is an error of one line."""
+    arguments = [
+        "audit",
+        project.write(CATEGORY),
+        "--update-baseline",
+        "--baseline",
+        "no/such/file",
+    ]
+    status, _, err = read(capsys, *arguments)
+    assert status == 2
+    assert err.startswith("factory-reuse: The baseline cannot be written: ")
 
 
 def test_toml_that_cannot_be_read(project, capsys, monkeypatch):
@@ -322,7 +386,9 @@ def _fresh(project, *arguments):
     )
 
 
-@pytest.mark.parametrize("content", [None, "{}", "no json", '{"accepted": 3}'])
+@pytest.mark.parametrize(
+    "content", [None, "{}", "no json", '{"accepted": 3}', '{"accepted": [1]}', '["x"]']
+)
 def test_bad_baseline(project, capsys, content):
     """A file that is no baseline is refused with the remedy."""
     if content is not None:
@@ -332,13 +398,16 @@ def test_bad_baseline(project, capsys, content):
     assert "Write one with --update-baseline" in err
 
 
-@pytest.mark.parametrize("url", ["nonsense", "nosuch://x", "sqlite:////no/such/directory/x"])
+@pytest.mark.parametrize(
+    "url", ["nonsense", "nosuch://x", "sqlite:////no/such/file", "sqlite+aiosqlite://"]
+)
 def test_database_that_cannot_be_opened(project, capsys, url):
     """A database URL that leads nowhere is an error of one line."""
     status, _, err = read(capsys, "audit", "x", "--db", url)
     assert status == 2
-    assert err.startswith("factory-reuse: --db: the database cannot be opened: ")
+    assert err.startswith("factory-reuse: --db: ")
     assert len(err.splitlines()) == 1
+    assert list(project.directory.iterdir()) == []
 
 
 # What all commands have in common
@@ -619,6 +688,81 @@ def _words(factory, **given):
     return "\n".join(line.text for line in explain(factory, given))
 
 
+@pytest.fixture
+def calls(shop):
+    """The module of the shop, in a session on its database."""
+    name, url = shop
+    engine = create_engine(url, future=True)
+    with Session(engine, future=True) as session, use_session(session):
+        yield sys.modules[name]
+    engine.dispose()
+
+
+def test_explain_passes_declarations_on(calls):
+    """A SubFactory's arguments are evaluated as a call does, from the factory above it."""
+
+    @reuse_existing(on="sku")
+    class NamedFactory(calls.Of):
+        class Meta:
+            model = calls.Product
+
+        sku = "Books"
+        category = SubFactory(calls.CategoryFactory, name=SelfAttribute("..sku"))
+
+    assert "By (name): name='Books'" in _words(NamedFactory)
+    assert "It would reuse Category 1." in _words(NamedFactory)
+
+
+def test_explain_an_update(calls):
+    """Under `on_mismatch="update"` a row is said to be updated, whatever differs."""
+    reuse_existing(calls.ProductFactory, on=[("sku",), ("id",)], on_mismatch="update")
+    words = _words(calls.ProductFactory, id=1, sku="new")
+    assert "sku is '01' there, and 'new' was passed: it would update the row." in words
+
+
+def test_explain_a_hidden_row(calls):
+    """A row that `where` hides is named, since it refuses the INSERT."""
+    reuse_existing(calls.ProductFactory, on="sku", where=lambda model: model.title == "Emma")
+    assert "does not satisfy where, so an INSERT is refused" in _words(
+        calls.ProductFactory, sku="01"
+    )
+
+
+def test_explain_an_ambiguous_key(calls):
+    """Where two rows have the key, the question is shown before the error."""
+    reuse_existing(calls.ProductFactory, on="title")
+    calls.ProductFactory(sku="02", title="Emma")
+    with no_reuse():
+        calls.ProductFactory(sku="03", title="Emma", category=None)
+    words = _words(calls.ProductFactory, title="Emma")
+    assert "By (title): title='Emma'\nSELECT " in words
+    assert "It would raise AmbiguousMatchError: ProductFactory" in words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sku": factory.LazyFunction(lambda: 1 / 0)}, "It would raise ZeroDivisionError"),
+        ({"category": factory.SubFactory("no.such.Factory")}, "It would raise ModuleNotFoundError"),
+        ({"category__x__y": 1}, "It would raise "),
+    ],
+)
+def test_explain_a_call_that_fails(calls, change, words):
+    """What a declaration raises is said, with what came before."""
+    made = type("ChangedFactory", (calls.ProductFactory,), {"sku": "new", **change})
+    assert words in _words(made)
+
+
+def test_explain_an_abstract_factory(calls):
+    """An abstract factory is told from others."""
+    assert "It is abstract: a call raises FactoryError." in _words(calls.Of)
+
+
+def test_explain_takes_the_sequence(calls):
+    """A forced number of the sequence is taken."""
+    assert "sku='SKU-77'" in _words(calls.ProductFactory, __sequence=77)
+
+
 def test_explain_a_factory_without_reuse(shop):
     """A factory that does not reuse is said to insert, its SubFactories explained all the same."""
     name, url = shop
@@ -649,6 +793,8 @@ def test_explain_without_a_session(shop):
         (["{name}:Product"], "is no factory"),
         (["{name}:ProductFactory", "sku"], "'sku' is not key=value."),
         (["{name}:ProductFactory", "since=soon"], "since='soon' is no date."),
+        (["{name}:ProductFactory", "id=one"], "id='one' is no int."),
+        (["{name}:ProductFactory", "sku=1", "sku=2"], "sku is given twice."),
     ],
 )
 def test_explain_refuses(shop, capsys, arguments, message):

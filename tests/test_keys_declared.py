@@ -216,7 +216,7 @@ def test_ambiguous(session):
     artists = declare(ArtistFactory, "name")
     with pytest.raises(AmbiguousMatchError) as caught:
         artists(name="Bach")
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "ArtistFactory: 3 rows of Artist have name='Bach'. Name fields in on= that identify one "
         "row, or narrow it with where=."
     )

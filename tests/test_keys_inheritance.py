@@ -187,7 +187,7 @@ def test_single_table_sibling(session, state, persistence):
     cars = persisting(CarFactory, persistence)
     with pytest.raises(MismatchError) as caught:
         cars(plate="A")
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "CarFactory: the row with plate='A' is a Truck, not a Car; both share the table 'vehicle' "
         "and its unique key. Use another value, or the factory of the other class."
     )

@@ -50,7 +50,7 @@ def test_warn_is_the_default_and_names_both_values():
     with pytest.warns(MismatchWarning) as caught:
         assert CategoryFactory(name="Books", color="red") is books
     assert books.color == "blue"
-    assert [str(warning.message) for warning in caught] == [
+    assert [warning.message.args[0] for warning in caught] == [
         "CategoryFactory was called with color='red', but the Category that has the key "
         "(name='Books') has color='blue'. Pass the row's value or none, or choose "
         "on_mismatch='keep', 'update' or 'raise', or call it inside no_reuse()."

@@ -327,7 +327,7 @@ def test_a_callable_that_fails():
         ReuseError, match=r"TagFactory: where=.* failed for Tag: .*argument"
     ) as raised:
         tags(on="name", where=where)()
-    assert str(raised.value).endswith(" It takes the model and returns an SQL expression.")
+    assert raised.value.message.endswith(" It takes the model and returns an SQL expression.")
     assert (raised.value.factory, raised.value.model) == ("TagFactory", "Tag")
     assert raised.value.values == {"where": where}
 

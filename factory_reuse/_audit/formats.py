@@ -14,7 +14,7 @@ _LEVELS: Final = {"info": "notice", "warning": "warning", "error": "error"}
 
 
 def as_json(audit: Audit) -> str:
-    """Return all of an audit as JSON: see docs/audit.md for its fields."""
+    """Return all of an audit as JSON: see docs/reference/command-line.md for its fields."""
     findings = [{**dataclasses.asdict(each), "title": each.title} for each in audit.findings]
     for finding in findings:
         del finding["weight"]

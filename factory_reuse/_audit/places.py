@@ -44,9 +44,13 @@ class Places:
                 elsewhere, the place is the factory's own.
         """
         file = self._file(factory)
-        home = self._homes[factory].name
-        node = file.classes.get(home)
-        line = file.assigned.get(home, 1) if node is None else _line_in(node, name)
+        home = self._homes[factory]
+        nodes = file.classes.get(home.name)
+        if not nodes:
+            return Place(file.shown, file.assigned.get(home.name, 1))
+        # A file may define a class anew; the factory of the first statement is another one.
+        same = [each for each, other in self._homes.items() if other == home]
+        line = _line_in(nodes[same.index(factory)] if len(same) == len(nodes) else nodes[-1], name)
         return Place(file.shown, line)
 
     def ignored(self, factory: Any, place: Place) -> frozenset[str] | None:
@@ -88,14 +92,12 @@ class _File:
                 source = b""
         self._lines = source.splitlines()
         self.tree = _parsed(source)
-        self.classes = dict(_classes(self.tree, "")) if self.tree is not None else {}
-        self.assigned = {
-            target.id: node.lineno
-            for node in (self.tree.body if self.tree is not None else ())
-            if isinstance(node, ast.Assign)
-            for target in node.targets
-            if isinstance(target, ast.Name)
-        }
+        self.classes: dict[str, list[ast.ClassDef]] = {}
+        self.assigned: dict[str, int] = {}
+        for name, found in _classes(self.tree, "") if self.tree is not None else ():
+            self.classes.setdefault(name, []).append(found)
+        for statement in self.tree.body if self.tree is not None else ():
+            self.assigned.update(dict.fromkeys(_names(statement), statement.lineno))
 
     def line(self, number: int) -> str:
         inside = 0 < number <= len(self._lines)
@@ -126,7 +128,7 @@ def _line_in(node: ast.ClassDef, name: str) -> int:
         for decorator in node.decorator_list:
             if name[1:] in ast.dump(decorator):
                 return decorator.lineno
-        return node.lineno
+        return _line_in(node, "Meta.reuse_on")  # a mixin's
     outer, _, inner = name.rpartition(".")
     for statement in node.body:
         if outer:
@@ -142,7 +144,8 @@ def _names(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         yield statement.name
     elif isinstance(statement, ast.Assign):
-        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+        for target in statement.targets:
+            yield from (each.id for each in ast.walk(target) if isinstance(each, ast.Name))
     elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
         yield statement.target.id
 

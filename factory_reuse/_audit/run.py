@@ -135,7 +135,7 @@ def _findings(
     rules: dict[str, Callable[[], Iterable[Finding]]] = {
         "its key": lambda: declared.check(subject),
         "its values": lambda: values.check(subject, suite),
-        "its reuse": lambda: missing.check(subject, suite),
+        "its reuse": lambda: missing.check(subject, suite, lookups),
         "its cascade": lambda: missing.check_rows(subject, suite, settings.max_rows),
         "its calls": lambda: calls.check(subject, lookups),
         "its lookup": lambda: legacy.check(subject, lookups),

@@ -69,7 +69,7 @@ def checked(said: Mapping[str, Any], source: str = "the configuration") -> Setti
         raise _bad(f"{source} has the unknown option {min(unknown)!r}; known: {known}.")
     for name in ("modules", "ignore"):
         if name in options:
-            options[name] = _listed(options[name])
+            options[name] = _listed(name, options[name])
     for prefix in options.get("ignore", ()):
         if not any(code.startswith(prefix) for code in CODES):
             raise _bad(
@@ -82,9 +82,11 @@ def checked(said: Mapping[str, Any], source: str = "the configuration") -> Setti
         )
     if "max_rows" in options:
         text = str(options["max_rows"])
-        if not text.isdigit() or text == "0":
+        if not re.fullmatch("[1-9][0-9]{0,8}", text):
             raise _bad(f"max_rows={text!r} is not possible; it takes a number from 1 on.")
         options["max_rows"] = int(text)
+    if not isinstance(options.get("baseline", ""), str):
+        raise _bad(f"baseline={options['baseline']!r} is not possible; it takes a file's name.")
     return Settings(**options)
 
 
@@ -95,9 +97,9 @@ def read_baseline(path: Path) -> frozenset[str]:
         ReuseError: the file is none that :func:`write_baseline` wrote.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
-        return frozenset(document["accepted"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        accepted = json.loads(path.read_text("utf-8"))["accepted"]
+        return frozenset(_listed("accepted", accepted))
+    except (OSError, ValueError, KeyError, TypeError, ReuseError) as error:
         raise _bad(
             f"{path} is no baseline ({type(error).__name__}: {error}). Write one with "
             "--update-baseline."
@@ -105,22 +107,34 @@ def read_baseline(path: Path) -> frozenset[str]:
 
 
 def write_baseline(path: Path, findings: Iterable[Finding]) -> None:
-    """Write the identities of the findings, in the same order each time."""
+    """Write the identities of the findings, in the same order each time.
+
+    Raises:
+        ReuseError: the file cannot be written.
+    """
     accepted = sorted({finding.identity for finding in findings})
-    path.write_text(json.dumps({"version": 1, "accepted": accepted}, indent=2) + "\n", "utf-8")
+    text = json.dumps({"version": 1, "accepted": accepted}, indent=2) + "\n"
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise _bad(f"The baseline cannot be written: {error}.") from error
 
 
 def _of_setup_cfg(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+    text = _text(path)
+    if not re.search(rf"^\[{SECTION}\]", text, re.M):
+        return {}  # what else is wrong with the file is not ours to say
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(path, encoding="utf-8")
-    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+    try:
+        parser.read_string(text, str(path))
+    except configparser.Error as error:
+        raise _bad(f"{path} cannot be read: {error}") from error
+    return dict(parser[SECTION])
 
 
 def _of_pyproject(path: Path) -> dict[str, Any]:
-    text = path.read_text("utf-8") if path.exists() else ""
-    if not re.search(rf"^\s*\[\s*tool\s*\.\s*{SECTION}\s*\]", text, re.M):
+    text = _text(path)
+    if SECTION not in text:
         return {}
     try:
         import tomllib
@@ -128,16 +142,31 @@ def _of_pyproject(path: Path) -> dict[str, Any]:
         try:
             import tomli as tomllib  # type: ignore[no-redef, import-not-found, unused-ignore]
         except ImportError:
+            if not re.search(rf"^\s*\[\s*tool\s*\.\s*\W?{SECTION}\W", text, re.M):
+                return {}
             raise _bad(
                 f"{path} has [tool.{SECTION}], and Python before 3.11 reads no TOML by itself. "
                 "Install factory_reuse[cli], or use the section [factory_reuse] of setup.cfg."
             ) from None
-    section: dict[str, Any] = tomllib.loads(text)["tool"][SECTION]
+    try:
+        section: dict[str, Any] = tomllib.loads(text).get("tool", {}).get(SECTION, {})
+    except ValueError as error:
+        raise _bad(f"{path} cannot be read: {error}") from error
     return section
 
 
-def _listed(value: Any) -> tuple[str, ...]:
-    return tuple(re.findall(r"[^\s,]+", value) if isinstance(value, str) else value)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad(f"{path} cannot be read: {error}") from error
+
+
+def _listed(name: str, value: Any) -> tuple[str, ...]:
+    listed = re.findall(r"[^\s,]+", value) if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise _bad(f"{name}={value!r} is not possible; it takes names, separated by commas.")
+    return tuple(listed)
 
 
 def _bad(message: str) -> ReuseError:

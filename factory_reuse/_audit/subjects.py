@@ -10,12 +10,13 @@ from factory.alchemy import SQLAlchemyModelFactory
 from factory.declarations import Maybe, RelatedFactory, SelfAttribute, Trait
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session, scoped_session
+from sqlalchemy.sql.elements import TextClause
+from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from factory_reuse._arguments import has_stock
 from factory_reuse._call import is_subfactory
 from factory_reuse._columns import mapped_column
-from factory_reuse._declared import authored
 from factory_reuse._keys import Key, declared_keys, inferred_keys
 from factory_reuse._options import ReuseOptions
 from factory_reuse._parts import PredicatePart, columns_in
@@ -78,13 +79,15 @@ class Subject:
         self.name = str(home)
         self._places = places
         self.meta: Any = factory._meta
-        self.short = authored(factory).__name__
+        self.short = home.name.rpartition(".")[2]
         model = self.meta.get_model_class()
         self.model: str = getattr(model, "__name__", "") or ""
         self.mapper = _mapper(model)
         self.session = _session_of(self.meta)
         self.dialect = dialect or _dialect(self.session, self.mapper)
         self.reuses = isinstance(self.meta, ReuseOptions) and self.meta.reuse
+        #: Whether it is said that the factory does not reuse.
+        self.turned_off = isinstance(self.meta, ReuseOptions) and not self.meta.reuse
         self.policy: Policy = self.meta.policy if self.reuses else Policy()
         self.declared_here: bool = self.reuses and self.meta.declared
 
@@ -144,7 +147,9 @@ class Subject:
             return frozenset()
         plain = callable(where) and not hasattr(where, "__clause_element__")
         expression: Any = where(mapper.class_) if plain else where
-        found = columns_in(expression, lambda column: mapped_column(mapper, column)) or ()
+        found = columns_in(expression, lambda column: mapped_column(mapper, column))
+        if found is None or any(isinstance(each, TextClause) for each in iterate(expression)):
+            return frozenset(mapper.columns)  # it may compare any of them
         return frozenset(column.column for column in found)
 
     # Declarations ----------------------------------------------------------------------------
@@ -206,7 +211,13 @@ class Subject:
     def fields(self, key: Key) -> str:
         """Return the names by which a call passes a key."""
         parts = [part for part in key.parts if not isinstance(part, PredicatePart)]
-        return ", ".join(self.source(part.names()) or part.label for part in parts)
+        return ", ".join(map(self._field, parts))
+
+    def _field(self, part: Any) -> str:
+        """Return the name by which a part is passed: the relationship's, where it is declared."""
+        relatives = [name for column in part.columns for name in column.relatives]
+        names = tuple(part.names())
+        return self.source(relatives) or self.source(names) or next(iter(names), part.label)
 
     def variety(self, key: Key) -> Variety:
         """Return how a key's values vary: that of the part of which it depends."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Iterable, NamedTuple
+import inspect
+from enum import EnumMeta
+from typing import Any, Collection, Final, Iterable, NamedTuple
 
 import factory.random
 from factory import fuzzy
@@ -19,6 +21,7 @@ from factory.faker import Faker
 from typing_extensions import final
 
 from factory_reuse._call import is_declaration, is_subfactory
+from factory_reuse._values import described
 
 #: A constant: the same in each call.
 SAME: Final = "same"
@@ -73,8 +76,8 @@ def variety_of(declaration: Any) -> Variety:
     if isinstance(declaration, (Sequence, LazyAttributeSequence)):
         return Variety(COUNTS, words)
     if isinstance(declaration, Iterator):
-        return Variety(CYCLES, words)
-    if isinstance(declaration, (Faker, fuzzy.BaseFuzzyAttribute)):
+        return Variety(CYCLES if _comes_again(declaration) else UNKNOWN, words)
+    if type(declaration) is Faker or isinstance(declaration, fuzzy.BaseFuzzyAttribute):
         repeated = _repeated([declaration])
         if repeated is None:
             return Variety(UNKNOWN, words)
@@ -112,9 +115,16 @@ def in_words(declaration: Any) -> str:
         except Exception:  # it leads nowhere, which has a code of its own
             return name
     if not is_declaration(declaration):
-        text = repr(declaration)
+        text = described(declaration)
         return text if len(text) <= 60 else text[:57] + "..."
     return name
+
+
+def _comes_again(declaration: Iterator) -> bool:
+    """Whether an Iterator goes round a collection; what a generator yields, nobody can tell."""
+    make: Any = declaration.iterator_builder
+    pool = inspect.getclosurevars(make).nonlocals.get("iterator")
+    return "cycle" in make.__code__.co_names and isinstance(pool, (Collection, EnumMeta))
 
 
 def _decider(decider: Any) -> str:

@@ -14,9 +14,14 @@ from sqlalchemy.orm import Mapper
 
 from factory_reuse.errors import ReuseError
 
+_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
+
 #: How the text of a value becomes one of the column's Python type.
 _READERS: Final[dict[type, Callable[[str], Any]]] = {
     str: str,
+    int: int,
+    float: float,
+    bool: lambda text: _TRUTHS[text.lower()],
     datetime.datetime: datetime.datetime.fromisoformat,
     datetime.date: datetime.date.fromisoformat,
     datetime.time: datetime.time.fromisoformat,
@@ -39,6 +44,8 @@ def values_of(factory: Any, arguments: Iterable[str]) -> dict[str, Any]:
         name, equals, text = argument.partition("=")
         if not equals or not name.isidentifier():
             raise ReuseError(f"{argument!r} is not key=value.")
+        if name in given:
+            raise ReuseError(f"{name} is given twice.")
         given[name] = _value(factory, name, text)
     return given
 
@@ -55,7 +62,7 @@ def _value(factory: Any, name: str, text: str) -> Any:
     except (ValueError, KeyError, ArithmeticError) as error:
         raise ReuseError(f"{name}={text!r} is no {getattr(wanted, '__name__', wanted)}.") from error
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(text.title() if text.lower() in ("true", "false") else text)
     except (ValueError, SyntaxError):
         return text
 

@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(as_github(result)))
     else:
         write(result, paper())
+    if not result.factories and not result.failed:
+        print("factory-reuse: no factory was found in these modules", file=sys.stderr)
     for failed in result.failed:
         print(
             f"factory-reuse: {failed.module} cannot be imported: {failed.reason}", file=sys.stderr
@@ -150,12 +152,22 @@ def database(url: str | None) -> Iterator[Any]:
         yield None
         return
     from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
     from factory_reuse.errors import ReuseError
 
     try:
         engine = create_engine(url)
+        if getattr(engine.dialect, "is_async", False):
+            backend = make_url(url).get_backend_name()
+            raise ReuseError(
+                f"--db: {engine.dialect.driver} is asynchronous. Name another driver, such as the "
+                f"default one: {backend}://..."
+            )
+        file = engine.url.database if engine.dialect.name == "sqlite" else None
+        if file and not file.startswith((":memory:", "file:")) and not Path(file).exists():
+            raise ReuseError(f"--db: there is no file {file}.")  # which SQLite would make
         with closing(engine.connect()):
             pass
     except (ArgumentError, NoSuchModuleError, DBAPIError, ImportError) as error:

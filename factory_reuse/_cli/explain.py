@@ -49,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         factory = import_one(arguments.factory)
-    except (ImportError, AttributeError) as error:
-        raise ReuseError(f"{arguments.factory} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the module does
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ReuseError(f"{arguments.factory} cannot be imported: {reason}") from error
     if not hasattr(factory, "_meta"):
         raise ReuseError(f"{arguments.factory} is no factory.")
     given = values_of(factory, arguments.values)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import pkgutil
 import sys
@@ -24,11 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser()
     _offer_completion(parser)
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe may know fewer characters
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except ReuseError as error:
-        print(f"factory-reuse: {error}", file=sys.stderr)
+        print(f"factory-reuse: {error.message}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:  # `| head`: what is left to write, nobody reads
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SAWarning
 from typing_extensions import final
 
+from factory_reuse._unique import PARTIAL, is_made
+
 from ..findings import Finding
 from ..subjects import Subject
 
@@ -44,39 +46,48 @@ class Database:
                 "Run the migrations, or give --db the database that the tests use.",
             )
             return
-        there, opaque = self._keys(table)
-        declared = dict(_declared(table))
+        if table.name in self._inspector.get_view_names(schema=table.schema):
+            return  # its keys are those of its tables
+        there, names = self._keys(table)
+        known = {each.name for each in (*table.constraints, *table.indexes)}
+        declared = dict(_declared(table, self._dialect))
         for columns, name in there.items():
-            if columns not in declared:
+            if columns not in declared and name not in known:
                 yield self._lacking_in_models(subject, table, columns, name)
         for columns, name in declared.items():
-            if columns not in there and name not in opaque:
-                yield self._lacking_in_database(subject, table, columns)
+            if columns not in there and name not in names:
+                yield self._lacking_in_database(subject, table, ", ".join(sorted(columns)))
+        for index in table.indexes:
+            # SQLAlchemy does not read each index over expressions, so only a predicate counts.
+            plain = all(isinstance(element, Column) for element in index.expressions)
+            if plain and _is_opaque(index, self._dialect) and index.name not in names:
+                yield self._lacking_in_database(subject, table, f"index {index.name}")
 
     def _keys(self, table: Any) -> tuple[dict[Columns, str], set[str]]:
-        """Return the keys over plain columns, and the names of the other unique indexes."""
+        """Return the keys over plain columns, and the names of all unique indexes."""
         plain: dict[Columns, str] = {}
-        opaque: set[str] = set()
-        where = {"schema": table.schema}
+        named: set[str] = set()
+        where: dict[str, Any] = {"schema": table.schema}
+        # SQLAlchemy finds not each UNIQUE in SQLite's CREATE TABLE; there is an index for it.
+        also = {"include_auto_indexes": True} if self._dialect == "sqlite" else {}
         with warnings.catch_warnings():
             # Of indexes over expressions, which SQLAlchemy 1.4 does not read.
             warnings.simplefilter("ignore", SAWarning)
             primary = self._inspector.get_pk_constraint(table.name, **where)
             unique = self._inspector.get_unique_constraints(table.name, **where)
-            indexes = self._inspector.get_indexes(table.name, **where)
+            indexes = self._inspector.get_indexes(table.name, **where, **also)
         plain[frozenset(primary.get("constrained_columns") or ())] = "the primary key"
         for constraint in unique:
             plain[frozenset(constraint["column_names"])] = constraint["name"] or ""
         for index in indexes:
             if not index.get("unique"):
                 continue
+            named.add(index["name"])
             names = index["column_names"]
-            if None in names or _is_partial(index):
-                opaque.add(index["name"])
-            else:
+            if None not in names and not _is_partial(index):
                 plain.setdefault(frozenset(names), index["name"] or "")
         plain.pop(frozenset(), None)
-        return plain, opaque
+        return plain, named
 
     def _lacking_in_models(
         self, subject: Subject, table: Any, columns: Columns, name: str
@@ -91,8 +102,7 @@ class Database:
             f"{subject.model}, or a migration that drops {name}.",
         )
 
-    def _lacking_in_database(self, subject: Subject, table: Any, columns: Columns) -> Finding:
-        names = ", ".join(sorted(columns))
+    def _lacking_in_database(self, subject: Subject, table: Any, names: str) -> Finding:
         return subject.finding(
             "FR602",
             f"{table.fullname}({names})",
@@ -103,21 +113,24 @@ class Database:
         )
 
 
-def _declared(table: Any) -> Iterator[tuple[Columns, str]]:
-    """Yield the unique keys over plain columns that the metadata has, with their names."""
+def _declared(table: Any, dialect: str) -> Iterator[tuple[Columns, str]]:
+    """Yield the unique keys over plain columns that are made here, with their names."""
     for constraint in table.constraints:
-        if isinstance(constraint, (UniqueConstraint, PrimaryKeyConstraint)):
-            columns = frozenset(column.name for column in constraint.columns)
-            if columns:
-                yield columns, str(constraint.name or "")
+        key = isinstance(constraint, (UniqueConstraint, PrimaryKeyConstraint))
+        columns = frozenset(column.name for column in constraint.columns) if key else frozenset()
+        if columns and is_made(constraint, dialect):
+            yield columns, str(constraint.name or "")
     for index in table.indexes:
-        partial = any(
-            index.dialect_options[name].get("where") is not None
-            for name in ("postgresql", "sqlite")
-        )
-        plain = all(isinstance(element, Column) for element in index.expressions)
-        if index.unique and plain and not partial:
+        if index.unique and is_made(index, dialect) and not _is_opaque(index, dialect):
             yield frozenset(column.name for column in index.columns), str(index.name or "")
+
+
+def _is_opaque(index: Any, dialect: str) -> bool:
+    """Whether a unique index is over less than all rows, or more than columns."""
+    if not index.unique or not is_made(index, dialect):
+        return False
+    partial = dialect in PARTIAL and index.dialect_options[dialect].get("where") is not None
+    return partial or not all(isinstance(element, Column) for element in index.expressions)
 
 
 def _is_partial(index: Any) -> bool:

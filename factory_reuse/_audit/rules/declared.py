@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, FrozenSet, Iterator
 
+from sqlalchemy import Column
+
 from factory_reuse._columns import mapped_column
 from factory_reuse._keys import Key, inferred_keys
 from factory_reuse.errors import UniqueKeyError
@@ -23,7 +25,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     try:
         keys = subject.keys
     except UniqueKeyError as error:
-        reason, _, remedy = str(error).partition(". ")
+        reason, _, remedy = error.message.partition(". ")
         yield subject.finding("FR106", _shown(subject), reason, remedy, at=_line(subject))
         return
     if subject.on is None:
@@ -37,9 +39,12 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[Finding]:
     columns = _columns(key)
     unique = {_columns(each): each for each in _all_unique(subject, primary=True)}
-    if columns in _primary_keys(subject):
+    if not columns or columns in _primary_keys(subject):
         return
     exact = unique.get(columns)
+    if exact is not None and exact.plain and not key.plain:
+        yield _unconstrained(subject, names)  # an expression over what is unique as it is
+        return
     if exact is not None:
         if not exact.plain and key.plain and subject.policy.where is None:
             yield _inexact(subject, names, exact)
@@ -52,7 +57,7 @@ def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[F
         yield _too_wide(subject, names, columns, inside[0], unique[inside[0]])
     elif around and not around[0] - columns <= subject.where_columns:
         yield _too_narrow(subject, names, columns, around[0], unique[around[0]])
-    elif not around:
+    elif not around and not _has_opaque_index(subject):
         yield _unconstrained(subject, names)
 
 
@@ -150,6 +155,17 @@ def _primary_keys(subject: Subject) -> set[Columns]:
 
 def _columns(key: Key) -> Columns:
     return frozenset(column.column for column in key.compared)
+
+
+def _has_opaque_index(subject: Subject) -> bool:
+    """Whether a unique index is written so that nobody can tell its columns."""
+    assert subject.mapper is not None
+    return any(
+        index.unique and not all(isinstance(each, Column) for each in index.expressions)
+        for table in subject.mapper.tables
+        for index in getattr(table, "indexes", ())
+        if index.name not in {key.constraint for key in _all_unique(subject)}
+    )
 
 
 def _apart(inside: list[Columns], columns: Columns) -> bool:

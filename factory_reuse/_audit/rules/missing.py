@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final, Iterator, Mapping
 
 from factory.declarations import RelatedFactoryList
 
-from factory_reuse._call import is_declaration
+from factory_reuse._call import is_subfactory
 from factory_reuse._keys import Key
 from factory_reuse._parts import PredicatePart
 
 from .. import variety
 from ..findings import Finding
 from ..subjects import Link, Subject, Suite
+from .legacy import Lookups
 
-#: The kinds of values that come again, so that a second call is refused.
-_REPEATING: Final = (variety.SAME, variety.CYCLES, variety.CHANCE)
+#: The kinds of values that come again, so that a second call is refused. What comes again by chance
+#: has a code of its own, and another remedy.
+_REPEATING: Final = (variety.SAME, variety.CYCLES)
 
 #: Factories may lead to themselves.
 _DEEPEST: Final = 20
 
 
-def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
+def check(subject: Subject, suite: Suite, lookups: Lookups) -> Iterator[Finding]:
     """Yield a missing reuse, and a SubFactory that leads nowhere."""
     for link in subject.links:
         if suite.target(link) is None:
             yield _leads_nowhere(subject, link)
-    if subject.reuses or subject.get_or_create:
+    if subject.reuses or subject.turned_off or subject.get_or_create or lookups.of(subject):
         return
     leading, reaching = len(suite.leading_to(subject)), len(suite.reaching(subject))
     given = [key for key in subject.unique if _tells_rows_apart(subject, key)]
     repeating = [key for key in given if subject.variety(key).kind in _REPEATING]
-    refused = any(subject.variety(key).kind != variety.CHANCE for key in repeating)
-    if refused or (given and leading):
+    if repeating or (given and leading):
         yield _without_reuse(subject, (repeating or given)[0], leading, reaching)
 
 
@@ -48,6 +50,16 @@ def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
     rows = _rows(subject, suite, {}, 0)
     if rows <= most:
         return
+    if rows == inf:
+        yield subject.finding(
+            "FR302",
+            "rows",
+            f"A call of {subject.short} leads back to it without an end, so it ends in a "
+            "RecursionError.",
+            "Declare one of the SubFactories as None, and pass it where it is needed.",
+            severity="warning",
+        )
+        return
     branches = {
         link.name: _branch(link, suite, {}, 0) for link in subject.links if suite.target(link)
     }
@@ -59,7 +71,7 @@ def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
         "Let the factories of rows that all may share reuse, pass one object to all that need one "
         "(recycle), or leave a SubFactory out where the tests do not need its row.",
         at=widest,
-        weight=rows,
+        weight=int(rows),
     )
 
 
@@ -100,7 +112,7 @@ def _without_reuse(subject: Subject, key: Key, leading: int, reaching: int) -> F
 _ADDS: Final = "adds a row in each call, and is refused where a call passes values that are there"
 
 
-def _rows(subject: Subject, suite: Suite, given: Mapping[str, Any], depth: int) -> int:
+def _rows(subject: Subject, suite: Suite, given: Mapping[str, Any], depth: int) -> float:
     """Return how many rows a call inserts at most, after the first one."""
     own = 0 if subject.mapper is None or _is_shared(subject, given) else 1
     if subject.mapper is not None and not own:
@@ -108,13 +120,13 @@ def _rows(subject: Subject, suite: Suite, given: Mapping[str, Any], depth: int) 
     return own + sum(_branch(link, suite, given, depth) for link in subject.links)
 
 
-def _branch(link: Link, suite: Suite, given: Mapping[str, Any], depth: int) -> int:
+def _branch(link: Link, suite: Suite, given: Mapping[str, Any], depth: int) -> float:
     """Return how many of them a declaration makes, unless the call gives it another value."""
     target = suite.subject(suite.target(link))
-    if target is None or depth > _DEEPEST:
+    if target is None or (link.name in given and not is_subfactory(given[link.name])):
         return 0
-    if link.name in given and not is_declaration(given[link.name]):
-        return 0
+    if depth > _DEEPEST:
+        return inf
     prefix = f"{link.name}__"
     passed = {**link.defaults}
     passed.update({n[len(prefix) :]: v for n, v in given.items() if n.startswith(prefix)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Iterator
 
 from factory_reuse._keys import Key
+from factory_reuse._parts import PredicatePart
 
 from .. import variety
 from ..findings import Finding
@@ -31,6 +32,7 @@ def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
 
 def _drawn(subject: Subject) -> Iterator[Finding]:
     seen = set()
+    looked_up = subject.keys if subject.reuses or subject.get_or_create else ()
     for key in (*subject.unique, *subject.keys):
         found = subject.variety(key)
         if found.kind != variety.CHANCE or key.compared in seen:
@@ -39,7 +41,7 @@ def _drawn(subject: Subject) -> Iterator[Finding]:
         name = _source_of(subject, key, found.words)
         then = (
             "a call gets the row of another call by chance"
-            if subject.reuses or subject.get_or_create
+            if any(key.compared == each.compared for each in looked_up)
             else "an INSERT is refused by chance"
         )
         yield subject.finding(
@@ -67,9 +69,9 @@ def _counts(subject: Subject, key: Key) -> Finding:
 
 def _unset(subject: Subject, key: Key) -> Finding:
     missing = [
-        part.label
+        next(iter(part.names()))
         for part in key.parts
-        if part.label in key.names and subject.source(part.names()) is None
+        if not isinstance(part, PredicatePart) and subject.source(part.names()) is None
     ]
     names = ", ".join(missing) or key.label
     # Where there must be a value, each call has to pass it, and may well.
