@@ -593,6 +593,7 @@ class OtherFactory(Of):
 """
     assert project.codes(source.format("factory.Sequence(int)")) == []
     assert project.codes(source.format("7")) == [("FR301", "CategoryFactory")]
+    assert project.codes(source.replace("id = {}", "name = None")) == []
 
 
 def test_parts_drawn_together(project):

@@ -42,7 +42,8 @@ def _tells_rows_apart(subject: Subject, key: Key) -> bool:
     """Whether a call could reuse by the key: the factory gives it, and not as a mere number."""
     if not subject.gives(key) or any(isinstance(part, PredicatePart) for part in key.parts):
         return False  # whether a row is inside a predicate, only the database can tell
-    return not key.primary or subject.variety(key).kind in _REPEATING
+    kind = subject.variety(key).kind
+    return kind in _REPEATING if key.primary else kind != variety.ABSENT
 
 
 def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
