@@ -10,17 +10,20 @@ from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, NamedTuple
 
 from factory import enums
-from factory.builder import BuildStep, Resolver, parse_declarations
+from factory.alchemy import SQLAlchemyModelFactory
+from factory.builder import BuildStep, DeclarationSet, Resolver, parse_declarations
 from sqlalchemy import event, inspect
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import Mapper
 from typing_extensions import final
 
 from . import _scope
-from ._arguments import check_arguments
+from ._arguments import check_arguments, has_stock
 from ._audit.variety import in_words
 from ._builders import FindBuilder
 from ._call import StepCall, is_declaration, is_subfactory
 from ._declared import authored
-from ._keys import Key
+from ._keys import Key, inferred_keys
 from ._lookup import Found
 from ._options import ReuseOptions
 from ._resolve import Decision
@@ -71,13 +74,27 @@ def explain(
     try:
         call = _Call(meta, given, above)
         if not isinstance(meta, ReuseOptions) or not meta.reuse:
-            yield Line(depth, "text", "It does not reuse, so it would insert in any case.")
+            yield Line(depth, "text", _without_reuse(factory))
             yield from call.insert(depth)
         else:
             yield from call.look(depth)
     except Exception as error:  # that of a declaration, of the session, of the database
         said = error.message if isinstance(error, ReuseError) else str(error).partition("\n")[0]
+        if isinstance(error, UnboundExecutionError):
+            said += ". Name a database: --db URL."
         yield Line(depth, "problem", f"It would raise {type(error).__name__}: {said}")
+
+
+def _without_reuse(factory: Any) -> str:
+    fields = vars(factory._meta).get("sqlalchemy_get_or_create")
+    if fields:
+        return (
+            f"It does not reuse; sqlalchemy_get_or_create would look up by ({', '.join(fields)}) "
+            "when all of this has run, and insert if there is no row."
+        )
+    if issubclass(factory, SQLAlchemyModelFactory) and not has_stock(factory, "_create", "_save"):
+        return "It does not reuse; its own _create decides when all of this has run."
+    return "It does not reuse, so it would insert in any case."
 
 
 def _chain(step: BuildStep | None) -> Iterator[BuildStep]:
@@ -122,11 +139,17 @@ class _Call:
             yield from self._hit(decision, found[0], depth)
         else:
             yield Line(depth, "miss", "No row was found, so it would insert.")
+            yield from self._refusals(decision, depth)
             yield from self.insert(depth)
 
     def insert(self, depth: int) -> Iterator[Line]:
         """Yield the declarations that would run, and what they would give the model."""
         model = getattr(self._meta.get_model_class(), "__name__", "its model")
+        mapper = inspect(self._meta.get_model_class(), raiseerr=False)
+        known = {*self._meta.pre_declarations, *self._post, *self._meta.parameters}
+        roots = {DeclarationSet.split(name)[0] for name in self._builder.extras}
+        if isinstance(mapper, Mapper):
+            check_arguments(self._meta.factory, mapper, roots - known)
         yield Line(depth, "text", f"Insert into {model}:")
         for name in self._names():
             yield from self._declaration(name, depth + 1)
@@ -178,6 +201,24 @@ class _Call:
             if key not in asked and not found and not leaves_alone:
                 yield Line(depth, "text", f"Not by ({key.label}): {self._why_not(decision, key)}.")
 
+    def _refusals(self, decision: Decision, depth: int) -> Iterator[Line]:
+        """Yield the unique keys that the factory does not look up by, and that a row has."""
+        mapper, queries = decision.plan.mapper, decision.lookup.queries
+        for key in inferred_keys(mapper, queries.dialect.name):
+            others = all(key.compared != each.compared for each in decision.plan.keys)
+            if not others or not key.available(decision.call) or not self._is_plain(key):
+                continue
+            values = key.given(decision.call)
+            if values is not None and queries.exists(key, values):
+                shown = ", ".join(f"{n}={_shown(v)}" for n, v in key.shown(values).items())
+                text = f"A row has {shown}, by which the factory does not look up: the INSERT is "
+                yield Line(depth, "problem", text + "refused.")
+
+    def _is_plain(self, key: Key) -> bool:
+        """Whether a call evaluates nothing for the key."""
+        declared = self._pre.declarations
+        return not any(is_declaration(declared[name]) for name in key.names if name in declared)
+
     def _is_hidden(self, decision: Decision, key: Key, values: Any) -> bool:
         lookup = decision.lookup
         return lookup.where is not None and key.unique and lookup.queries.exists(key, values)
@@ -196,11 +237,13 @@ class _Call:
         return "a value is NULL or only known after the INSERT, or a parent has no row yet"
 
     def _hit(self, decision: Decision, found: Found, depth: int) -> Iterator[Line]:
-        yield Line(depth, "hit", f"It would reuse {_row(found.obj)}.")
         contradictions, others = decision._differences(found)
+        policy = decision.plan.policy.on_mismatch
+        refused = (contradictions and policy != "update") or (others and policy == "raise")
+        row = _row(found.obj)
+        yield Line(depth, "hit", f"{row} has the key." if refused else f"It would reuse {row}.")
         for each in contradictions + others:
             name = "__".join(each.passed.path)
-            policy = decision.plan.policy.on_mismatch
             of_another_key = each in contradictions and policy != "update"
             what = _CONSEQUENCES["raise" if of_another_key else policy]
             yield Line(

@@ -41,7 +41,7 @@ def on(key):
         (("email",), "FR101", "on=('email', 'tenant')"),
         (("phone", "name"), "FR102", "on=('phone',)"),
         (("tenant", "email", "name"), "FR102", "on=('tenant', 'email')"),
-        (("name",), "FR103", "UniqueConstraint('name',)"),
+        (("name",), "FR103", "UniqueConstraint('name')"),
         (("email", "name"), "FR103", "UniqueConstraint('email', 'name')"),
         (("phone", "badge"), "FR104", "on=[('phone',), ('badge',)]"),
     ],
@@ -859,3 +859,62 @@ def test_partial_index_that_the_database_lacks(project):
     (finding,) = audit([name], Settings(), engine=engine).findings
     engine.dispose()
     assert (finding.code, finding.subject) == ("FR602", "label(index i)")
+
+
+def test_one_cause_one_remedy(project):
+    """A lookup in `_create` is judged as a lookup, and beside a decorator it is to be removed."""
+    by_hand = (
+        CATEGORY.format(decorator="{}", name="factory.Faker('word')")
+        + """
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        session = cls._meta.sqlalchemy_session
+        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
+        return found or super()._create(model_class, *args, **kwargs)
+"""
+    )
+    drawn, lookup = project.audit(by_hand.format("")).findings
+    assert (drawn.code, lookup.code) == ("FR201", "FR502")
+    assert "a call gets the row of another call" in drawn.reason
+    both = project.audit(by_hand.format("@reuse_existing")).findings
+    assert [each.remedy for each in both if each.code == "FR502"] == [
+        "Remove it: @reuse_existing has looked up before."
+    ]
+
+
+def test_remedy_for_what_the_upgrade_leaves(project):
+    """Where the upgrade leaves `sqlalchemy_get_or_create` as it is, its reason is said."""
+    source = CATEGORY.format(decorator="", name="None").replace(
+        "model = Category", "model = Category\n        sqlalchemy_get_or_create = ('name',)"
+    )
+    finding = project.audit(source).findings[-1]
+    assert finding.code == "FR501"
+    assert "The upgrade leaves that to you: `name`, of its key, is None" in finding.remedy
+
+
+def test_remedy_for_fields_of_factory_boy(project):
+    """Where the key is still in `sqlalchemy_get_or_create`, that is what is named."""
+    source = USER.replace(
+        "model = User", 'model = User\n        sqlalchemy_get_or_create = ("phone", "badge")'
+    ).replace("class UserFactory", "@reuse_existing\nclass UserFactory")
+    (finding,) = project.audit(source).findings
+    assert finding.reason.startswith("sqlalchemy_get_or_create names (phone, badge)")
+    assert "in @reuse_existing, in place of that" in finding.remedy
+
+
+def test_all_fields_that_count(project):
+    """Of a composite key, all fields that count are to be passed."""
+    source = on(("tenant", "email")).replace('"acme"', "factory.Sequence(str)")
+    source = source.replace('"ann@example.org"', "factory.Sequence(str)")
+    (finding,) = project.audit(source).findings
+    assert (finding.code, "Pass tenant, email where" in finding.remedy) == ("FR202", True)
+
+
+def test_shared_row_in_a_cascade(project):
+    """A row that is reused by a constant which a SubFactory passes does not count."""
+    source = (
+        CASCADE.format(decorator="@reuse_existing", name="factory.Sequence(str)")
+        .replace("SubFactory(CategoryFactory)", "SubFactory(CategoryFactory, name='Books')")
+        .replace("size=3", "size=3, name='Games'")
+    )
+    assert project.codes(source, Settings(max_rows=1)) == []

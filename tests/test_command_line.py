@@ -101,7 +101,15 @@ def test_test_modules_that_skip_themselves(project, capsys):
     (project.directory / "skipping.py").write_text(
         "import pytest\npytest.importorskip('no_such_package')"
     )
-    assert read(capsys, "audit", "skipping")[0] == 0
+    assert read(capsys, "audit", "skipping", project.write(BY_HAND))[0] == 0
+
+
+def test_directory_that_is_no_package(project, capsys):
+    """A directory whose modules have no names is refused: its scripts would run."""
+    (project.directory / "setup.py").write_text("raise RuntimeError")
+    status, _, err = read(capsys, "audit", ".")
+    assert status == 2
+    assert err.startswith("factory-reuse: . is no package, so its modules have no names.")
 
 
 def test_what_a_module_prints(project, capsys):
@@ -173,6 +181,15 @@ def test_table_on_a_pipe(project, capsys):
     assert re.search(rf"^{module}\.py:\d+: warning FR201 CategoryFactory$", out, re.M)
     assert re.search(rf"^{module}\.CategoryFactory +Category +no +name \(inferred\)$", out, re.M)
     assert out.splitlines()[-1] == "2 factories; 0 error, 1 warning, 1 info"
+
+
+def test_forced_colours(project, monkeypatch, capsys):
+    """FORCE_COLOR gives a pipe colours, and folds nothing there."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    _, out, _ = read(capsys, "audit", project.write(DRAWN))
+    assert "\x1b[" in out
+    assert [line for line in out.splitlines() if len(line) > 120]
 
 
 class Terminal(io.StringIO):
@@ -265,7 +282,7 @@ def test_configuration(project, capsys, file, text):
     ("text", "message"),
     [
         ("ignored = FR1", "unknown option 'ignored'; known: baseline, fail_on, ignore, max_rows"),
-        ("ignore = FR9", "ignore='FR9' is no code"),
+        ("ignore = FR9", "ignore='FR9' is neither a code"),
         ("fail_on = fatal", "fail_on='fatal' is not possible; it takes one of info, warning"),
         ("max_rows = many", "max_rows='many' is not possible"),
         ("max_rows = ²", "max_rows='²' is not possible"),
@@ -321,10 +338,10 @@ def test_pipe_with_few_characters(project):
 
 
 def test_no_factory(project, capsys):
-    """Modules without a factory are no failure, but it is said that there is none."""
+    """Modules without a factory are as good as a mistyped name: the command has failed."""
     (project.directory / "without_factories.py").write_text("")
     status, _, err = read(capsys, "audit", "without_factories")
-    assert (status, err) == (0, "factory-reuse: no factory was found in these modules\n")
+    assert (status, err) == (2, "factory-reuse: no factory was found in these modules\n")
 
 
 def test_baseline_that_cannot_be_written(project, capsys):
@@ -374,6 +391,16 @@ def test_baseline(project, capsys):
         f"FR201 {module}.CategoryFactory name",
         f"FR301 {module}.CategoryFactory name",
     ]
+
+
+def test_baseline_of_more_than_is_looked_at(project, capsys):
+    """What is not audited or ignored is not said to be gone from the baseline."""
+    one, other = project.write(DRAWN), project.write(DRAWN)
+    read(capsys, "audit", one, other, "--baseline", "all.json", "--update-baseline")
+    options = ["--baseline", "all.json", "--format", "json"]
+    assert json.loads(read(capsys, "audit", one, *options)[1])["outdated"] == []
+    ignoring = read(capsys, "audit", one, other, *options, "--ignore", "FR3")
+    assert json.loads(ignoring[1])["outdated"] == []
 
 
 def _fresh(project, *arguments):
@@ -756,6 +783,57 @@ def test_explain_a_call_that_fails(calls, change, words):
 def test_explain_an_abstract_factory(calls):
     """An abstract factory is told from others."""
     assert "It is abstract: a call raises FactoryError." in _words(calls.Of)
+
+
+def test_explain_older_lookups(calls):
+    """What a factory without reuse looks up by itself is said, too."""
+
+    class OlderFactory(calls.Of):
+        class Meta:
+            model = calls.Category
+            sqlalchemy_get_or_create = ("name",)
+
+        name = "Books"
+
+    class OwnFactory(OlderFactory):
+        class Meta:
+            sqlalchemy_get_or_create = ()
+
+        @classmethod
+        def _create(cls, model_class, *args, **kwargs):
+            return super()._create(model_class, *args, **kwargs)
+
+    assert "sqlalchemy_get_or_create would look up by (name)" in _words(OlderFactory)
+    assert "its own _create decides" in _words(OwnFactory)
+    assert "It would raise TypeError: 'nmae' is an invalid" in _words(OlderFactory, nmae="x")
+
+
+def test_explain_a_key_that_is_not_looked_up_by(calls):
+    """A row that has another unique key is named, since it refuses the INSERT."""
+    reuse_existing(calls.ProductFactory, on="title")
+    words = _words(calls.ProductFactory, title="Emma", sku="01")
+    assert "A row has sku='01', by which the factory does not look up: the INSERT is" in words
+    assert "refused" not in _words(calls.ProductFactory, title="Emma", sku="02")
+
+
+def test_explain_a_contradiction(calls):
+    """A row that contradicts a passed key is not said to be reused."""
+    reuse_existing(calls.ProductFactory, on=[("sku",), ("id",)])
+    words = _words(calls.ProductFactory, id=1, sku="new")
+    assert "Product 1 has the key." in words
+    assert "It would reuse Product" not in words
+
+
+def test_explain_without_a_database(shop, capsys):
+    """A session that is bound to nothing is told, with the remedy; so is a missing table."""
+    module = sys.modules[shop[0]]
+    with Session(future=True) as session, use_session(session):
+        assert "Name a database: --db URL." in _words(module.ProductFactory, sku="1")
+    empty = create_engine("sqlite://", future=True)
+    with Session(empty, future=True) as session, use_session(session):
+        words = _words(module.ProductFactory, sku="1")
+    empty.dispose()
+    assert "It would raise OperationalError: (sqlite3.OperationalError) no such table" in words
 
 
 def test_explain_takes_the_sequence(calls):

@@ -17,6 +17,8 @@ from typing import Any, Iterable, Iterator, NamedTuple
 from factory.base import BaseFactory
 from typing_extensions import final
 
+from factory_reuse.errors import ReuseError
+
 
 @final
 class FailedImport(NamedTuple):
@@ -127,6 +129,11 @@ def _module_name(name: str) -> str:
     if path.is_dir() and os.sep not in name and name.isidentifier():
         return name
     path = path.resolve()
+    if path.is_dir() and not (path / "__init__.py").exists():
+        raise ReuseError(
+            f"{name} is no package, so its modules have no names. Name the packages and modules in "
+            "it, as your tests import them."
+        )
     parts = [] if path.name == "__init__.py" else [path.stem]
     above = path.parent
     while (above / "__init__.py").exists():

@@ -120,7 +120,7 @@ def audit_modules(
         failed=tuple(failed),
         ignored=len(found) - len(heard),
         accepted=sum(finding.identity in baseline for finding in heard),
-        outdated=tuple(sorted(baseline - identities)),
+        outdated=tuple(sorted(_outdated(baseline - identities, modules, settings))),
     )
 
 
@@ -134,7 +134,7 @@ def _findings(
 ) -> Iterator[Finding]:
     rules: dict[str, Callable[[], Iterable[Finding]]] = {
         "its key": lambda: declared.check(subject),
-        "its values": lambda: values.check(subject, suite),
+        "its values": lambda: values.check(subject, suite, lookups),
         "its reuse": lambda: missing.check(subject, suite, lookups),
         "its cascade": lambda: missing.check_rows(subject, suite, settings.max_rows),
         "its calls": lambda: calls.check(subject, lookups),
@@ -197,6 +197,17 @@ def _new(findings: Iterable[Finding], baseline: frozenset[str]) -> Iterator[Find
         if finding.identity not in baseline and finding not in seen:
             seen.add(finding)
             yield finding
+
+
+def _outdated(
+    identities: Iterable[str], modules: Iterable[ModuleType], settings: Settings
+) -> Iterator[str]:
+    """Yield those of the identities that would have been found again."""
+    names = tuple(f"{module.__name__}." for module in modules)
+    for identity in identities:
+        code, _, rest = identity.partition(" ")
+        if rest.startswith(names) and not settings.ignores(code):
+            yield identity
 
 
 def _order(finding: Finding) -> tuple[Any, ...]:

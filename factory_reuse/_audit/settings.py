@@ -73,7 +73,7 @@ def checked(said: Mapping[str, Any], source: str = "the configuration") -> Setti
     for prefix in options.get("ignore", ()):
         if not any(code.startswith(prefix) for code in CODES):
             raise _bad(
-                f"ignore={prefix!r} is no code, nor the beginning of one, such as FR501, FR5."
+                f"ignore={prefix!r} is neither a code nor how one begins; FR501 is one, and FR5."
             )
     if options.get("fail_on", "never") not in (*SEVERITIES, "never"):
         raise _bad(

@@ -19,7 +19,7 @@ from factory_reuse._call import is_subfactory
 from factory_reuse._columns import mapped_column
 from factory_reuse._keys import Key, declared_keys, inferred_keys
 from factory_reuse._options import ReuseOptions
-from factory_reuse._parts import PredicatePart, columns_in
+from factory_reuse._parts import Part, PredicatePart, columns_in
 from factory_reuse._policy import Policy
 from factory_reuse.errors import UniqueKeyError
 
@@ -219,10 +219,17 @@ class Subject:
         names = tuple(part.names())
         return self.source(relatives) or self.source(names) or next(iter(names), part.label)
 
+    def counting(self, key: Key) -> str:
+        """Return the fields of a key that are another in each call."""
+        parts = [part for part in key.parts if not isinstance(part, PredicatePart)]
+        return ", ".join(
+            self._field(part) for part in parts if self.variety_of(part).kind == variety.COUNTS
+        )
+
     def variety(self, key: Key) -> Variety:
         """Return how a key's values vary: that of the part of which it depends."""
         parts = [part for part in key.parts if not isinstance(part, PredicatePart)]
-        varieties = [self._variety_of_part(tuple(part.names()), part.columns) for part in parts]
+        varieties = [self.variety_of(part) for part in parts]
         found = min(varieties, key=lambda each: _STRONGEST.index(each.kind))
         drawn = [self.source(part.names()) for part in parts]
         if found.kind == variety.CHANCE and len(drawn) > 1:
@@ -232,8 +239,9 @@ class Subject:
             return found._replace(kind=variety.UNKNOWN)  # it may be outside the predicate
         return found
 
-    def _variety_of_part(self, names: tuple[str, ...], columns: Iterable[Any]) -> Variety:
-        name = self.source(names)
+    def variety_of(self, part: Part) -> Variety:
+        """Return how the values of one part of a key vary."""
+        name, columns = self.source(part.names()), part.columns
         if name is None:
             filled = all(column.column.default is not None for column in columns)
             scalar = all(

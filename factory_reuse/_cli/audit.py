@@ -23,10 +23,10 @@ NAME: Final = "audit"
 HELP: Final = "find what is wrong with a project's factories"
 EPILOG: Final = """\
 The exit status is 1 if there is a finding as bad as --fail-on says, and 2 if a module cannot be
-imported. A finding is ignored where its line or that of its class ends in
+imported, or none has a factory. A finding is ignored where its line or that of its class ends in
 "# factory-reuse: ignore[FR201]", or by ignore = FR201, FR5 in the section [factory_reuse] of
-setup.cfg or [tool.factory_reuse] of pyproject.toml, which takes all options by their names
-(fail_on, max_rows, baseline, modules).
+setup.cfg or [tool.factory_reuse] of pyproject.toml, which may have fail_on, max_rows, baseline and
+modules, too.
 
   factory-reuse audit tests.factories
   factory-reuse audit tests --format github --fail-on error
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         write(result, paper())
     if not result.factories and not result.failed:
         print("factory-reuse: no factory was found in these modules", file=sys.stderr)
-    for failed in result.failed:
+    for failed in () if arguments.format == "github" else result.failed:
         print(
             f"factory-reuse: {failed.module} cannot be imported: {failed.reason}", file=sys.stderr
         )
@@ -94,10 +94,9 @@ def write(result: Audit, on: Paper) -> None:
     for finding in result.findings:
         on.write("")
         name = finding.factory.rpartition(".")[2]
-        on.write(
-            f"{finding.path}:{finding.line}: {finding.severity} {finding.code} {name}",
-            finding.severity,
-        )
+        place = f"{finding.path}:{finding.line}"
+        on.write(f"{place}: {finding.severity} {finding.code} {name}", finding.severity)
+        on.write(f"{finding.title}.", "heading", indent=2)
         on.write(finding.reason, indent=2)
         on.write(finding.remedy, "remedy", indent=2)
     on.write("")
@@ -123,7 +122,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if not settings.modules:
         raise ReuseError(
             "Nothing to audit. Name the modules of the factories: factory-reuse audit "
-            "tests.factories; or set modules in the section [factory_reuse] of setup.cfg."
+            "tests.factories; or set modules in [factory_reuse] of setup.cfg or "
+            "[tool.factory_reuse] of pyproject.toml."
         )
     if arguments.update_baseline and settings.baseline is None:
         raise ReuseError("--update-baseline needs --baseline FILE.")
@@ -151,7 +151,7 @@ def database(url: str | None) -> Iterator[Any]:
     if url is None:
         yield None
         return
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, inspect
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -168,8 +168,8 @@ def database(url: str | None) -> Iterator[Any]:
         file = engine.url.database if engine.dialect.name == "sqlite" else None
         if file and not file.startswith((":memory:", "file:")) and not Path(file).exists():
             raise ReuseError(f"--db: there is no file {file}.")  # which SQLite would make
-        with closing(engine.connect()):
-            pass
+        with closing(engine.connect()) as connection:
+            inspect(connection).get_table_names()  # SQLite looks at its file no earlier
     except (ArgumentError, NoSuchModuleError, DBAPIError, ImportError) as error:
         first = str(error).partition("\n")[0]
         raise ReuseError(f"--db: the database cannot be opened: {first}") from error
@@ -182,7 +182,7 @@ def database(url: str | None) -> Iterator[Any]:
 def _status(result: Audit, settings: Settings) -> int:
     from factory_reuse._audit.findings import at_least
 
-    if result.failed:
+    if result.failed or not result.factories:
         return 2
     if settings.fail_on == "never":
         return 0
@@ -202,6 +202,8 @@ def _summary(result: Audit) -> str:
     ]
     number = len(result.factories)
     parts = [f"{number} factor{'y' if number == 1 else 'ies'}", ", ".join(counts)]
+    if result.failed:
+        parts.append(f"{len(result.failed)} not imported")
     if result.ignored:
         parts.append(f"{result.ignored} ignored")
     if result.accepted:

@@ -1,16 +1,17 @@
-"""What text is written on: a terminal with colours and tables, a plain one, or a pipe."""
+"""What text is written on: a terminal with colours, a plain one, or a pipe."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
 from typing import Any, Final, Iterable, Sequence, TextIO
 
-from typing_extensions import Protocol, final
+from typing_extensions import final
 
 #: The styles that text may have, as rich names them.
-STYLES: Final[dict[str, str]] = {
+STYLES: Final = {
     "": "",
     "heading": "bold",
     "error": "bold red",
@@ -24,62 +25,74 @@ STYLES: Final[dict[str, str]] = {
 _NARROWEST: Final = 20
 
 
-class Paper(Protocol):
-    """What a command writes on."""
-
-    def write(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        """Write a paragraph in one of :data:`STYLES`, folded to the width there is."""
-        ...
-
-    def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write a table; what is too wide is folded."""
-        ...
-
-
 def paper(given: TextIO | None = None) -> Paper:
-    """Return what standard output is.
+    """Return what a stream is, standard output if none is given.
 
-    Colours and ruled tables need rich (the extra ``cli``) and a terminal; on a pipe a paragraph is
-    one line, for grep.
+    Colours and ruled tables need rich (the extra ``cli``) and a terminal, or ``FORCE_COLOR``; on a
+    pipe a paragraph is one line, for grep.
     """
     stream: TextIO = given or sys.stdout
-    if not stream.isatty():
-        return PlainPaper(stream, None)
+    on_terminal = stream.isatty()
+    width = max(shutil.get_terminal_size().columns, _NARROWEST) if on_terminal else None
+    if not on_terminal and not os.environ.get("FORCE_COLOR"):
+        return Paper(stream, width)
     try:
         from rich.console import Console
     except ImportError:
-        return PlainPaper(stream, max(shutil.get_terminal_size().columns, _NARROWEST))
-    return RichPaper(Console(file=stream, highlight=False))
+        return Paper(stream, width)
+    return Paper(stream, width, Console(file=stream, highlight=False))
 
 
 @final
-class PlainPaper:
-    """Text without decoration.
+class Paper:
+    """What a command writes on.
 
     Args:
         width: in characters; ``None`` folds nothing.
+        console: rich's, for colours.
     """
 
-    def __init__(self, stream: TextIO, width: int | None) -> None:
+    def __init__(self, stream: TextIO, width: int | None, console: Any = None) -> None:
         self._stream = stream
         self._width = width
+        self._console = console
 
     def write(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        margin = " " * indent
-        print(self._folded(text, margin) if text else "", file=self._stream)
+        """Write a paragraph in one of :data:`STYLES`, folded to the width there is."""
+        folded = self._folded(text, " " * indent) if text else ""
+        if self._console is None:
+            print(folded, file=self._stream)
+            return
+        from rich.text import Text
+
+        self._console.print(Text(folded, style=STYLES[style]), soft_wrap=True)
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        lines = [tuple(header.upper() for header in headers), *map(tuple, rows)]
-        widths = [max(map(len, column)) for column in zip(*lines)]
+        """Write a table; where it is too wide, each row below the other."""
+        rows = list(rows)
+        widths = [max(map(len, column)) for column in zip(headers, *rows)]
         if self._width is not None and sum(widths) + 2 * len(widths) > self._width:
-            self._records(headers, lines[1:])
-            return
-        for line in lines:
-            cells = [cell.ljust(width) for cell, width in zip(line, widths)]
-            print("  ".join(cells).rstrip(), file=self._stream)
+            self._records(headers, rows)
+        elif self._console is None:
+            for line in ([header.upper() for header in headers], *rows):
+                cells = [cell.ljust(width) for cell, width in zip(line, widths)]
+                print("  ".join(cells).rstrip(), file=self._stream)
+        else:
+            self._ruled(headers, rows)
+
+    def _ruled(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        ruled = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for header in headers:
+            ruled.add_column(header, no_wrap=True)
+        for row in rows:
+            ruled.add_row(*map(Text, row))
+        self._console.print(ruled, soft_wrap=True)
 
     def _records(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Write each row below the other: the terminal is too narrow for columns."""
         for row in rows:
             self.write(row[0])
             for header, cell in zip(headers[1:], row[1:]):
@@ -95,33 +108,3 @@ class PlainPaper:
             subsequent_indent=margin,
             break_on_hyphens=False,
         )
-
-
-@final
-class RichPaper:
-    """A terminal with colours.
-
-    Args:
-        console: rich's.
-    """
-
-    def __init__(self, console: Any) -> None:
-        self._console = console
-
-    def write(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        from rich.padding import Padding
-        from rich.text import Text
-
-        self._console.print(Padding(Text(text, style=STYLES[style]), (0, 0, 0, indent)))
-
-    def table(self, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        ruled = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for header in headers:
-            ruled.add_column(header, overflow="fold")
-        for row in rows:
-            ruled.add_row(*map(Text, row))
-        self._console.print(ruled)

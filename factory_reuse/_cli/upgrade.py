@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         from factory_reuse._upgrade.files import upgrade
     except ImportError as error:
         raise ReuseError(
-            "factory-reuse upgrade needs libcst. Install it: pip install 'factory_reuse[upgrade]'."
+            "The upgrade needs libcst. Install it: pip install 'factory_reuse[upgrade]'."
         ) from error
     dry = arguments.diff or arguments.check
     upgraded = []

@@ -83,13 +83,19 @@ class NotUnderstood:
 Recognised = Union[Lookup, NotUnderstood, None]
 
 
-def recognise(project: Project, source: Source, node: ast.ClassDef) -> Recognised:
-    """Return what a class does to reuse rows; ``None`` if that is nothing, or reuse is declared."""
+def recognise(
+    project: Project, source: Source, node: ast.ClassDef, *, even_if_it_reuses: bool = False
+) -> Recognised:
+    """Return what a class does to reuse rows; ``None`` if that is nothing.
+
+    Args:
+        even_if_it_reuses: what there is beside a declared reuse, too. Else that is ``None``.
+    """
     factory = factory_of(project, source, node)
     option, method = factory.own_option(GET_OR_CREATE), factory.own_create
     if option is None and method is None:
         return None
-    if factory.reuses or factory.is_of_another_orm:
+    if (factory.reuses and not even_if_it_reuses) or factory.is_of_another_orm:
         return None
     try:
         form = form_of(factory, method)

@@ -92,14 +92,14 @@ class Database:
     def _lacking_in_models(
         self, subject: Subject, table: Any, columns: Columns, name: str
     ) -> Finding:
-        names = ", ".join(sorted(columns))
+        names, named = ", ".join(sorted(columns)), f" ({name})" if name else ""
         return subject.finding(
             "FR601",
             f"{table.fullname}({names})",
-            f"In the database, {table.fullname} is unique by ({names}) ({name}), which no model "
+            f"In the database, {table.fullname} is unique by ({names}){named}, which no model "
             "says: an INSERT is refused by a key that is not looked up.",
             f"Add UniqueConstraint({', '.join(map(repr, sorted(columns)))}) to the table of "
-            f"{subject.model}, or a migration that drops {name}.",
+            f"{subject.model}, or a migration that drops it.",
         )
 
     def _lacking_in_database(self, subject: Subject, table: Any, names: str) -> Finding:

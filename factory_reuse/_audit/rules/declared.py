@@ -26,7 +26,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         keys = subject.keys
     except UniqueKeyError as error:
         reason, _, remedy = error.message.partition(". ")
-        yield subject.finding("FR106", _shown(subject), reason, remedy, at=_line(subject))
+        yield subject.finding("FR106", _shown(subject), f"{reason}.", remedy, at=_line(subject))
         return
     if subject.on is None:
         if subject.declared_here and not subject.unique and not _all_unique(subject):
@@ -70,7 +70,7 @@ def _too_narrow(
         ", ".join(names),
         f"{_way(subject)} names {_list(names)}, but rows are unique by ({key.label}): rows that "
         f"differ in {missing} alone are taken for one, and a call gets any of them.",
-        f"Write on=({_quoted(*names, *missing.split(', '))}).",
+        f"Write on=({_quoted(*names, *missing.split(', '))}){_place(subject)}.",
         at=_line(subject),
     )
 
@@ -84,7 +84,7 @@ def _too_wide(
         ", ".join(names),
         f"{_way(subject)} names {_list(names)}, but ({key.label}) alone is unique: a row that has "
         f"it and another {superfluous} is not found, and the INSERT is refused.",
-        f"Write on=({_quoted(*(_by_name(names, key)))}).",
+        f"Write on=({_quoted(*(_by_name(names, key)))}){_place(subject)}.",
         at=_line(subject),
     )
 
@@ -98,7 +98,7 @@ def _separate(subject: Subject, names: tuple[str, ...], keys: list[Key]) -> Find
         f"{_way(subject)} names {_list(names)} as one key, but {each} are unique each for itself: "
         "a row that has one of the values and not the other is not found, and the INSERT is "
         "refused.",
-        f"Write on=[{alternatives}].",
+        f"Write on=[{alternatives}]{_place(subject)}.",
         at=_line(subject),
     )
 
@@ -112,7 +112,8 @@ def _unconstrained(subject: Subject, names: tuple[str, ...]) -> Finding:
         f"No unique constraint or index of {subject.model} covers {_list(names)} (it has: "
         f"{known}), so a second row may come in beside the first, and a call that then finds two "
         f"raises {error}.",
-        f"Add UniqueConstraint({_quoted(*names)}) to the table, or name a key that is unique.",
+        f"Add UniqueConstraint({', '.join(map(repr, names))}) to the table, or name a key that is "
+        "unique.",
         at=_line(subject),
     )
 
@@ -194,7 +195,13 @@ def _by_name(names: tuple[str, ...], key: Key) -> list[str]:
 
 
 def _way(subject: Subject) -> str:
-    return "on=" if subject.reuses else "sqlalchemy_get_or_create"
+    by_option = not subject.reuses or subject.meta.upgraded
+    return "sqlalchemy_get_or_create" if by_option else "on="
+
+
+def _place(subject: Subject) -> str:
+    """Return where the right key is to be written."""
+    return "" if _way(subject) == "on=" else " in @reuse_existing, in place of that"
 
 
 def _line(subject: Subject) -> str:

@@ -7,9 +7,9 @@ from typing import Any, Final, Iterator, Mapping
 
 from factory.declarations import RelatedFactoryList
 
-from factory_reuse._call import is_subfactory
+from factory_reuse._call import is_declaration, is_subfactory
 from factory_reuse._keys import Key
-from factory_reuse._parts import PredicatePart
+from factory_reuse._parts import Part, PredicatePart
 
 from .. import variety
 from ..findings import Finding
@@ -68,7 +68,7 @@ def check_rows(subject: Subject, suite: Suite, most: int) -> Iterator[Finding]:
     yield subject.finding(
         "FR302",
         "rows",
-        f"One call makes up to {rows} rows, {branches.get(widest, 0)} of them by {widest}.",
+        f"One call makes up to {rows} rows, {branches.get(widest, 0)} of them by its {widest!r}.",
         "Let the factories of rows that all may share reuse, pass one object to all that need one "
         "(recycle), or leave a SubFactory out where the tests do not need its row.",
         at=widest,
@@ -145,7 +145,12 @@ def _is_shared(subject: Subject, given: Mapping[str, Any]) -> bool:
     if not subject.reuses and not subject.get_or_create:
         return False
     return any(
-        subject.variety(key).kind in (variety.SAME, variety.CYCLES)
-        and not any(name in key.names for name in given)
-        for key in subject.keys
+        all(_comes_again(subject, part, given) for part in key.parts) for key in subject.keys
     )
+
+
+def _comes_again(subject: Subject, part: Part, given: Mapping[str, Any]) -> bool:
+    passed = [given[name] for name in part.names() if name in given]
+    if passed:
+        return not any(map(is_declaration, passed))
+    return subject.variety_of(part).kind in _REPEATING

@@ -11,13 +11,14 @@ from .. import variety
 from ..findings import Finding
 from ..subjects import Subject, Suite
 from ..variety import DRAWN
+from .legacy import Lookups
 
 
-def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
+def check(subject: Subject, suite: Suite, lookups: Lookups) -> Iterator[Finding]:
     """Yield what is wrong with the values that the factory gives a key."""
     if subject.mapper is None:
         return
-    yield from _drawn(subject)
+    yield from _drawn(subject, lookups)
     if not subject.reuses or not subject.keys:
         return
     usable = [key for key in subject.keys if subject.variety(key).kind != variety.ABSENT]
@@ -30,9 +31,10 @@ def check(subject: Subject, suite: Suite) -> Iterator[Finding]:
         yield _unset(subject, subject.keys[0])
 
 
-def _drawn(subject: Subject) -> Iterator[Finding]:
+def _drawn(subject: Subject, lookups: Lookups) -> Iterator[Finding]:
     seen = set()
-    looked_up = subject.keys if subject.reuses or subject.get_or_create else ()
+    looks_up = subject.reuses or subject.get_or_create or lookups.of(subject)
+    looked_up = subject.keys if looks_up else ()
     for key in (*subject.unique, *subject.keys):
         found = subject.variety(key)
         if found.kind != variety.CHANCE or key.compared in seen:
@@ -57,12 +59,13 @@ def _drawn(subject: Subject) -> Iterator[Finding]:
 def _counts(subject: Subject, key: Key) -> Finding:
     found = subject.variety(key)
     name = _source_of(subject, key, found.words)
+    counting = subject.counting(key)
     return subject.finding(
         "FR202",
         key.label,
-        f"{name} is another in each call ({found.words}), so a call that does not pass "
-        f"{name}= never reuses a row.",
-        f"Pass {name}= where one row is meant, or give it a constant or an Iterator.",
+        f"{counting} is another in each call ({found.words}), so a call that does not pass it "
+        "never reuses a row.",
+        f"Pass {counting} where one row is meant, or give it a constant or an Iterator.",
         at=name,
     )
 
