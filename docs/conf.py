@@ -28,7 +28,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # factory_boy and SQLAlchemy are not looked up on the network.
     ("py:.*", r"(factory|sqlalchemy|typing|typing_extensions|collections|contextlib)\b.*"),
-    ("py:.*", r"(pytest\..*|AnyAsyncSession|_FactoryOf|.*\.[FT])"),
+    ("py:.*", r"(pytest\..*|AnyAsyncSession|_FactoryOf|BaseFactory|(.*\.)?[FT])"),
 ]
 
 graphviz_output_format = "svg"

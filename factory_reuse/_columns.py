@@ -96,7 +96,8 @@ class MappedColumn:
         the row with this foreign key.
 
         Raises:
-            MismatchError: the caller passed a relationship and another foreign key.
+            MismatchError: the caller passed a relationship and another foreign key, or two values
+                by two names.
         """
         direct = _preferred(call, self._own)
         related = _preferred(call, self.relatives)
@@ -106,12 +107,22 @@ class MappedColumn:
             self._check_others(call, related, value)
         if direct is not None and (value is MISSING or call.explicit(direct)):
             own = self._own_value(call, direct)
+            if len(self._own) > 1:
+                self._check_own(call, direct, own)
             if value is MISSING:
                 return self._or_default(own)
             known = self.coerce(value.known if isinstance(value, Unsaved) else value)
             if own is not None and own is not MISSING and not equal(own, known):
                 raise self._disagreement(call, {direct: own, str(related): value})
         return self._or_default(value)
+
+    def _check_own(self, call: Call, direct: str, own: Any) -> None:
+        """Refuse another value that is passed by another name, a synonym's, say."""
+        for name in self._own:
+            if name != direct and call.explicit(name) and call.explicit(direct):
+                other = self._own_value(call, name)
+                if other is not MISSING and own is not MISSING and not equal(other, own):
+                    raise self._disagreement(call, {direct: own, name: other})
 
     def _check_others(self, call: Call, related: str, value: Any) -> None:
         """Refuse another passed relationship that writes another value here."""

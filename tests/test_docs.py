@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, List
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -11,9 +11,13 @@ from sqlalchemy.orm import Session, scoped_session
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+import factory_reuse
+from factory_reuse import errors
 from factory_reuse._audit.findings import CODES
 from factory_reuse._audit.settings import Settings
 from factory_reuse._cli.parser import make_parser
+from factory_reuse._declared import PREFIX
+from factory_reuse._policy import DEFAULTS, OPTIONS
 from factory_reuse._suite.figures import Figures
 from factory_reuse._suite.files import as_json
 
@@ -50,6 +54,64 @@ def test_linked_tests(page: str) -> None:
     for name, target in links:
         linked = (ROOT / page).parent / target
         assert f"def {name}(" in linked.read_text("utf-8"), (name, target)
+
+
+def headings(page: Path) -> List[str]:
+    """Return the headings of the second level."""
+    return re.findall(r"^## (.+)$", page.read_text("utf-8"), re.M)
+
+
+def test_public_names() -> None:
+    """Each name that the package shows is on the page of the API, and no other."""
+    page = (PAGES / "reference" / "api.md").read_text("utf-8")
+    directives = set(re.findall(r"auto(?:function|class):: ([\w.]+)", page))
+    modules = set(re.findall(r"automodule:: ([\w.]+)\n   :members:", page))
+    assert modules == {f"factory_reuse.{name}" for name in ("aio", "errors", "report")}
+    classes = set(factory_reuse.__all__) & set(errors.__all__)
+    assert directives == {
+        *set(factory_reuse.__all__) - classes,
+        "factory_reuse.pytest_plugin.reuse_report",
+    }
+    assert set(factory_reuse.errors.__all__) == classes
+
+
+def test_options() -> None:
+    """Each option has a section that tells its default and its name in Meta, and no other has."""
+    page = PAGES / "reference" / "options.md"
+    text = page.read_text("utf-8")
+    others = ["Meta.reuse", "Params.unique_fields", "sqlalchemy_get_or_create"]
+    assert headings(page) == [*OPTIONS, *others, "Which options are whose"]
+    rows = re.findall(r"^\| \[`(\w+)`\]\(#\1\) \| `(\w+)` \| `(.+?)` \|", text, re.M)
+    assert rows == [
+        (name, PREFIX + name, repr(DEFAULTS[name]).replace("'", '"')) for name in OPTIONS
+    ]
+
+
+def test_errors() -> None:
+    """Each error and the warning has a section, at the address that its messages name."""
+    page = PAGES / "reference" / "errors.md"
+    assert sorted(headings(page)[:-1]) == sorted(errors.__all__)
+    assert errors.EXPLAINED.endswith("/reference/errors.html")
+    assert str(errors.MismatchError("x")).endswith("/reference/errors.html#mismatcherror)")
+    assert str(errors.MismatchWarning("x")).endswith("/reference/errors.html#mismatchwarning)")
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *PAGES.rglob("*.md")], ids=lambda page: page.stem
+)
+def test_links(page: Path) -> None:
+    """Each link to a file leads to one that is there, and each to a heading to a heading."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            titles = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in slugs, target
 
 
 def test_pytest_options() -> None:

@@ -320,6 +320,18 @@ def test_given_by_another_name(name, persistence):
     assert_reused(made, places, **{name: value})
 
 
+@pytest.mark.parametrize("on", [None, ("title", "code")])
+@pytest.mark.parametrize("other", ["shorthand", "abbreviation"])
+def test_two_names_that_disagree(on, other):
+    """Two values that are passed for one column by two names are refused; equal ones are not."""
+    places = reuse_existing(persisting(PlaceFactory, "flush"), on=on)
+    made = places(code="a")
+    with pytest.raises(MismatchError, match=r"disagree on code: .* gives 'a'") as raised:
+        places(**{"code": "a", other: "b"})
+    assert sorted(raised.value.values) == sorted(["code", other])
+    assert_reused(made, places, **{"code": "a", other: "a"})
+
+
 @pytest.mark.parametrize("on", [None, ("title", "keeper")])
 def test_synonym_of_a_relationship(on, session):
     """A synonym of a relationship gives its foreign key."""
