@@ -35,6 +35,17 @@ def on(key):
     return USER.replace("class UserFactory", f"@reuse_existing(on={key!r})\nclass UserFactory")
 
 
+PRODUCT = """
+class Product(Base):
+    __tablename__ = "product"
+    __table_args__ = (UniqueConstraint("category_id", "title"),)
+    id = Column(Integer, primary_key=True)
+    title = Column(String(50))
+    category_id = Column(ForeignKey("category.id"))
+    category = relationship(Category)
+"""
+
+
 @pytest.mark.parametrize(
     ("key", "code", "remedy"),
     [
@@ -74,15 +85,9 @@ def test_sqlalchemy_get_or_create_is_a_key_too(project):
 
 def test_relationship_in_a_key(project):
     """A relationship counts as its foreign-key column."""
-    source = """
-class Product(Base):
-    __tablename__ = "product"
-    __table_args__ = (UniqueConstraint("category_id", "title"),)
-    id = Column(Integer, primary_key=True)
-    title = Column(String(50))
-    category_id = Column(ForeignKey("category.id"))
-    category = relationship(Category)
-
+    source = (
+        PRODUCT
+        + """
 @reuse_existing
 class CategoryFactory(Of):
     class Meta:
@@ -96,6 +101,7 @@ class ProductFactory(Of):
     title = "Dune"
     category = factory.SubFactory(CategoryFactory)
 """
+    )
     assert project.codes(source.format(key=("category", "title"))) == []
     assert project.codes(source.format(key=("title",))) == [("FR101", "ProductFactory")]
 
@@ -690,15 +696,9 @@ def test_values_by_chance_are_no_missing_reuse(project):
 
 def test_remedy_names_the_relationship(project):
     """Where a key's column is given by a relationship, that is what is to be passed."""
-    source = """
-class Product(Base):
-    __tablename__ = "product"
-    __table_args__ = (UniqueConstraint("category_id", "title"),)
-    id = Column(Integer, primary_key=True)
-    title = Column(String(50))
-    category_id = Column(ForeignKey("category.id"))
-    category = relationship(Category)
-
+    source = (
+        PRODUCT
+        + """
 class CategoryFactory(Of):
     class Meta:
         model = Category
@@ -716,6 +716,7 @@ class OtherFactory(Of):
         model = Category
     product = factory.SubFactory(ProductFactory)
 """
+    )
     (finding,) = project.audit(source).findings
     assert "pass category, title where" in finding.remedy
 

@@ -4,7 +4,7 @@
 - ``modules``: from the names on the command line to imported modules and their factories.
 - ``places``: the file and line of a factory and of what it declares, and the comments there.
 - ``variety``: whether two calls get the same value from a declaration.
-- ``subjects``: one factory as the rules see it, and all of them together.
+- ``subjects``: one factory as the rules see it; ``suite``: all of them together.
 - ``rules``: one module for each hundred of codes.
 - ``settings``: what a project says in its configuration, and its baseline.
 - ``run``: all of it, from names to findings.

@@ -18,7 +18,8 @@ from .places import Place, Places
 from .rules import calls, declared, legacy, missing, values
 from .rules.database import Database
 from .settings import Settings
-from .subjects import Subject, Suite, concrete
+from .subjects import Subject
+from .suite import Suite, concrete
 
 
 @final

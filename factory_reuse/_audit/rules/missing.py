@@ -13,7 +13,8 @@ from factory_reuse._parts import Part, PredicatePart
 
 from .. import variety
 from ..findings import Finding
-from ..subjects import Link, Subject, Suite
+from ..subjects import Link, Subject
+from ..suite import Suite
 from .legacy import Lookups
 
 #: The kinds of values that come again, so that a second call is refused. What comes again by chance

@@ -9,7 +9,8 @@ from factory_reuse._parts import PredicatePart
 
 from .. import variety
 from ..findings import Finding
-from ..subjects import Subject, Suite
+from ..subjects import Subject
+from ..suite import Suite
 from ..variety import DRAWN
 from .legacy import Lookups
 
