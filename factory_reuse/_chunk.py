@@ -15,18 +15,16 @@ from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
 from . import _scope
-from ._ahead import Mark
 from ._arguments import comes_in_as_usual
 from ._cache import session_cache
 from ._call import is_subfactory
-from ._direct import DirectCall
 from ._foresee import foresee, foresee_parents
 from ._insert import Savepoint, detach
 from ._keys import Key
-from ._lookup import Foreseen
 from ._options import ReuseOptions
+from ._row import Row
 from ._session import awaited, flush_unfinished
-from ._values import MISSING, Missing, is_safe
+from ._values import MISSING, is_safe
 from .errors import ReuseError
 
 
@@ -86,7 +84,7 @@ class Chunk:
         self._session = session
         self._cache = session_cache(session)
         self._ahead = self._cache.ahead
-        self._rows = [_Row(meta, given, index) for index, given in enumerate(rows)]
+        self._rows = [Row(meta, given, index) for index, given in enumerate(rows)]
         #: The row whose turn it is; ``None`` before that.
         self.turn: int | None = None
         self._current = 0  # the row whose declarations are being evaluated
@@ -131,7 +129,7 @@ class Chunk:
             if self._savepoint is not None and self._plan.commit:
                 self._session.commit()
 
-    def _settle(self, rows: Sequence[_Row]) -> None:
+    def _settle(self, rows: Sequence[Row]) -> None:
         if not self._defers:
             foresee(self._meta, [row.call.given for row in rows])
         else:
@@ -151,11 +149,11 @@ class Chunk:
             self._level = self._session.get_nested_transaction()
         return self._savepoint is not None
 
-    def _ask(self, rows: Sequence[_Row]) -> list[_Row]:
+    def _ask(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows that no key finds, having asked for all keys of the same kind at once."""
-        missing: list[_Row] = []
+        missing: list[Row] = []
         repeated = self._cache.has_answers
-        asking = self._each(rows, _Row.recall) if repeated else rows
+        asking = self._each(rows, Row.recall) if repeated else rows
         if not self._foresee_parents(asking, self._meta.key_names()):
             self._has_inserted = self._inserts_together()  # parents, in a moment
         while asking:
@@ -170,11 +168,11 @@ class Chunk:
             asking = self._each(asking, self._answer)
         return sorted((row for row in missing if row.open), key=lambda row: row.index)
 
-    def _have_asked(self, row: _Row) -> None:
+    def _have_asked(self, row: Row) -> None:
         row.call.ask(self._like)
         self._like = row.call.decision
 
-    def _each(self, rows: Iterable[_Row], do: Callable[[_Row], None]) -> list[_Row]:
+    def _each(self, rows: Iterable[Row], do: Callable[[Row], None]) -> list[Row]:
         """Do something for each row, until one fails; return those still open."""
         for row in rows:
             self._current = row.index
@@ -194,9 +192,9 @@ class Chunk:
         for row in self._rows[index:]:
             row.open = False
 
-    def _foresee(self, asking: Sequence[_Row]) -> None:
+    def _foresee(self, asking: Sequence[Row]) -> None:
         """Find out what is known of the rows' questions, with one SELECT a key."""
-        by_key: dict[Key, list[_Row]] = {}
+        by_key: dict[Key, list[Row]] = {}
         for row in asking:
             by_key.setdefault(row.call.question[0], []).append(row)
         self._asking = True
@@ -208,7 +206,7 @@ class Chunk:
         finally:
             self._asking = False
 
-    def _answer(self, row: _Row) -> None:
+    def _answer(self, row: Row) -> None:
         """Take a question for answered, if nobody has the key; else leave the row to its turn."""
         foreseen, (key, _) = row.foreseen, row.call.question
         if foreseen is not None and foreseen.there:
@@ -232,11 +230,11 @@ class Chunk:
     def _is_own(self, claimant: Any) -> bool:
         """Whether it is a row of this chunk; a declaration may make another chunk meanwhile."""
         return (
-            isinstance(claimant, _Row)
+            isinstance(claimant, Row)
             and claimant in self._rows[claimant.index : claimant.index + 1]
         )
 
-    def _holds(self, row: _Row) -> bool:
+    def _holds(self, row: Row) -> bool:
         """Whether still nobody has, or is to insert before, what the row is going to."""
         ahead = self._ahead
         return row.generation in (None, ahead.generation) and all(
@@ -249,11 +247,11 @@ class Chunk:
                 self._ahead.release(mark, row)
         self._ahead.forget_absent()
 
-    def _foresee_parents(self, rows: Sequence[_Row], names: Iterable[str]) -> bool:
+    def _foresee_parents(self, rows: Sequence[Row], names: Iterable[str]) -> bool:
         """Look the rows' parents up; return whether all of them are there, as far as is known."""
         return foresee_parents(self._meta, [row.call.given for row in rows], names)
 
-    def _insert(self, missing: Sequence[_Row]) -> None:
+    def _insert(self, missing: Sequence[Row]) -> None:
         """Make the rows' parents and then, of those that nobody has or claims, the rows."""
         if any(map(is_subfactory, self._meta.pre_declarations.declarations.values())):
             self._has_inserted = True
@@ -266,13 +264,13 @@ class Chunk:
             for row in rows:
                 row.call.decision.remember(row.call.obj)
 
-    def _make_parents(self, row: _Row) -> None:
+    def _make_parents(self, row: Row) -> None:
         if self._holds(row):
             row.call.make_parents()
         else:  # a parent of another row took its place
             row.open = False
 
-    def _insert_together(self, rows: Sequence[_Row]) -> bool:
+    def _insert_together(self, rows: Sequence[Row]) -> bool:
         written = False
 
         def make() -> None:
@@ -346,72 +344,6 @@ def _listening(session: Session, listener: Any) -> Iterator[None]:
         yield
     finally:
         event.remove(session, "do_orm_execute", listener)
-
-
-@final
-class _Row:
-    """One call of a chunk.
-
-    Attributes:
-        open: whether it is still to be done in advance what can be.
-        foreseen: what is known of its question.
-        repeated: whether an earlier call may answer it.
-        marks: those of the keys that it is going to have.
-        failure: what it raised in advance, which it raises at its turn.
-        generation: that of the knowledge that nobody has them; ``None`` where nothing is known.
-    """
-
-    __slots__ = (
-        "call",
-        "failure",
-        "foreseen",
-        "generation",
-        "index",
-        "marks",
-        "open",
-        "repeated",
-    )
-
-    def __init__(self, meta: ReuseOptions, given: Mapping[str, Any], index: int) -> None:
-        self.call = DirectCall(meta, given)
-        self.index = index
-        self.open = True
-        self.repeated = False
-        self.foreseen: Foreseen | None = None
-        self.marks: tuple[Mark, ...] = ()
-        self.generation: int | None = None
-        self.failure: Exception | None = None
-
-    def recall(self) -> None:
-        """Leave it to its turn, if it is a repeated call."""
-        self.repeated = self.call.meta.recalls(self.call.given)
-        self.open = not self.repeated
-
-    def follow(self) -> None:
-        """Leave it to its turn, evaluated anew: what is evaluated may depend on rows before."""
-        self.call.begin_again()
-        self.foreseen = None
-        self.generation = None
-        self.open = False
-
-    def ask_again(self) -> None:
-        """Forget the answers: somebody has inserted what was not there."""
-        self.foreseen = None
-        self.call.ask_again()
-
-    def finish(self) -> Any:
-        """Return the object, at the row's turn."""
-        call = self.call
-        if self.failure is not None:
-            raise self.failure
-        found = call.meta.answer(call.given, call.mark) if self.repeated else None
-        if found is not None:
-            return found
-        if self.foreseen is not None and call.question is not None:
-            known = call.decision.lookup.answered(call.question[0], self.foreseen.token)
-            if not isinstance(known, Missing):
-                call.answer(known)
-        return call.object()
 
 
 def _passes_transient(given: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a row must satisfy to have one of many keys, in as few SELECTs as the backend takes."""
+"""What a row must satisfy: one of many keys, in as few SELECTs as it takes; and ``where``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ClauseElement, ColumnElement
 
 from ._keys import Key
 from ._stored import compared
+from .errors import ReuseError
 
 Values = Sequence[Any]
 
@@ -70,3 +71,39 @@ def _parameters(dialect: Dialect) -> int:
 def _portions(many: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(many), size):
         yield many[start : start + size]
+
+
+def where_expression(where: Any, model: type, factory: str) -> ColumnElement[Any] | None:
+    """Return what ``where=`` demands of a row, as SQL; ``None`` if it demands nothing.
+
+    Args:
+        where: an SQL expression, or a callable from the model to one.
+        factory: the factory's name, for messages.
+
+    Raises:
+        ReuseError: the callable fails, or gives something else.
+    """
+    if where is None:
+        return None
+    given = where
+    if not hasattr(where, "__clause_element__") and callable(where):
+        try:
+            given = where(model)
+        except Exception as error:
+            raise ReuseError(
+                f"{factory}: where={where!r} failed for {model.__name__}: {error}. It takes the "
+                "model and returns an SQL expression.",
+                factory=factory,
+                model=model.__name__,
+                values={"where": where},
+            ) from error
+    given = given.__clause_element__() if hasattr(given, "__clause_element__") else given
+    if not isinstance(given, ColumnElement):
+        raise ReuseError(
+            f"{factory}: where= gave {given!r} for {model.__name__}; it must be an SQL expression, "
+            "such as Model.deleted_at.is_(None).",
+            factory=factory,
+            model=model.__name__,
+            values={"where": given},
+        )
+    return given

@@ -16,7 +16,7 @@ from ._keys import declared_keys
 from ._lookahead import Declarations, PostDeclarations
 from ._policy import DEFAULTS, OPTIONS, Policy, checked
 from ._resolve import Plan
-from ._session import async_session_of, is_async, real_session
+from ._session import async_session_of, is_async, real_async_session, real_session
 from .errors import ReuseError
 
 PREFIX: Final = "reuse_"
@@ -238,6 +238,35 @@ class DeclaredOptions(FactoryOptions):
         if session is None and declared is not None:
             session = real_session(declared, factory=self.name)
         return session
+
+    # Where rows are looked up and written ----------------------------------------------------
+
+    def _session(self, mapper: Mapper[Any]) -> Session:
+        scope = _scope.current()
+        if scope.pin is not None and scope.pin[0] is self:
+            return scope.pin[1]
+        maker = self.__dict__.get("sqlalchemy_session_factory")
+        source = scope.session
+        if source is None:
+            source = self.policy.session
+        if source is None and maker is not None:
+            # factory_boy leaves the session here, where hooks look for it.
+            source = self.sqlalchemy_session = maker()
+        if source is None:
+            source = self.__dict__.get("sqlalchemy_session")
+        return real_session(source, factory=self.name, model=mapper.class_.__name__)
+
+    def async_session(self) -> Any:
+        """Return the ``AsyncSession`` that an awaited call of the factory itself uses.
+
+        Raises:
+            SessionError: it has none.
+        """
+        scope = _scope.current()
+        if scope.session is not None:
+            return async_session_of(real_session(scope.session, factory=self.name))
+        source = self.policy.session or self.__dict__.get("sqlalchemy_session")
+        return real_async_session(source, factory=self.name)
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ from ._mismatch import differences
 from ._recall import keep, recall, token_of
 from ._resolve import Decision, Plan
 from ._scope import Mark, Scope
-from ._session import async_session_of, awaited, real_async_session, real_session
+from ._session import awaited, real_session
 from .errors import ReuseError, SessionError, UniqueKeyError
 from .report import Source
 
@@ -316,33 +316,6 @@ class ReuseOptions(DeclaredOptions):
             factory=self.name,
             model=getattr(model, "__name__", repr(model)),
         )
-
-    def _session(self, mapper: Mapper[Any]) -> Session:
-        scope = _scope.current()
-        if scope.pin is not None and scope.pin[0] is self:
-            return scope.pin[1]
-        maker = self.__dict__.get("sqlalchemy_session_factory")
-        source = scope.session
-        if source is None:
-            source = self.policy.session
-        if source is None and maker is not None:
-            # factory_boy leaves the session here, where hooks look for it.
-            source = self.sqlalchemy_session = maker()
-        if source is None:
-            source = self.__dict__.get("sqlalchemy_session")
-        return real_session(source, factory=self.name, model=mapper.class_.__name__)
-
-    def async_session(self) -> Any:
-        """Return the ``AsyncSession`` that an awaited call of the factory itself uses.
-
-        Raises:
-            SessionError: it has none.
-        """
-        scope = _scope.current()
-        if scope.session is not None:
-            return async_session_of(real_session(scope.session, factory=self.name))
-        source = self.policy.session or self.__dict__.get("sqlalchemy_session")
-        return real_async_session(source, factory=self.name)
 
     def plan(self, mapper: Mapper[Any], session: Session) -> Plan:
         """Return what is decided once for the factory and the backend."""

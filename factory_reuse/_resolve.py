@@ -21,18 +21,17 @@ from typing import (
 
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.sql.elements import ColumnElement
 from typing_extensions import Protocol, final
 
 from . import _scope
 from ._columns import MappedColumn
+from ._criteria import where_expression
 from ._insert import insert, savepoint
 from ._keys import Key, declared_keys
 from ._lookup import Found, Lookup
 from ._mismatch import Difference, Passed, column_behind, differences, settle
 from ._policy import Policy
 from ._values import MISSING, Call, NoParent, frozen
-from .errors import ReuseError
 
 #: What a call asks for, one key after the other; it is sent what was found, and returns its row.
 Questions = Generator[Tuple[Key, Tuple[Any, ...]], Optional[Found], Optional[Found]]
@@ -157,7 +156,7 @@ class Decision:
             session,
             plan.mapper,
             keys=plan.keys,
-            where=_expression(plan, call.factory),
+            where=where_expression(plan.policy.where, plan.mapper.class_, call.factory),
             lazy=plan.lazy,
             cache=plan.policy.cache,
             factory=call.factory,
@@ -397,31 +396,3 @@ class Decision:
     def _arguments_held(self, obj: Any) -> int:
         held = inspect(obj).dict
         return sum(held.get(name, MISSING) is value for name, value in self._arguments.items())
-
-
-def _expression(plan: Plan, factory: str) -> ColumnElement[Any] | None:
-    where: Any = plan.policy.where
-    if where is None:
-        return None
-    model = plan.mapper.class_
-    if not hasattr(where, "__clause_element__") and callable(where):
-        try:
-            where = where(model)
-        except Exception as error:
-            raise ReuseError(
-                f"{factory}: where={where!r} failed for {model.__name__}: {error}. It takes the "
-                "model and returns an SQL expression.",
-                factory=factory,
-                model=model.__name__,
-                values={"where": where},
-            ) from error
-    where = where.__clause_element__() if hasattr(where, "__clause_element__") else where
-    if not isinstance(where, ColumnElement):
-        raise ReuseError(
-            f"{factory}: where= gave {where!r} for {model.__name__}; it must be an SQL expression, "
-            "such as Model.deleted_at.is_(None).",
-            factory=factory,
-            model=model.__name__,
-            values={"where": where},
-        )
-    return where

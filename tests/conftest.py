@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 import backends
-from factory_reuse import MismatchError, _chunk, _direct, _options
+from factory_reuse import MismatchError, _chunk, _direct, _options, _row
 from factory_reuse._builders import FindBuilder
 
 # Projects of their own, whose conftest is another one.
@@ -102,7 +102,7 @@ if PATH == "long":
     _direct.PlainCall = _never_plain
 elif PATH == "batch":
     _direct.DirectCall.object = _object_of_a_batch
-    _chunk.DirectCall = _CallOfABatch
+    _row.DirectCall = _CallOfABatch
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

@@ -732,11 +732,15 @@ def test_index_that_nobody_can_read(project, index):
 
 
 def test_where_that_nobody_can_read(project):
-    """A `where` in text may settle any column."""
-    source = "from sqlalchemy import text\n" + on(("email",)).replace(
-        "on=('email',)", "on=('email',), where=text('tenant = 1')"
+    """A `where` that has text in it may settle any column; text alone is refused by each call."""
+    source = "from sqlalchemy import and_, text\n" + on(("email",)).replace(
+        "on=('email',)", "on=('email',), where=and_(text('tenant = 1'), User.name == 'Ann')"
     )
     assert project.codes(source) == []
+    alone = source.replace("and_(text('tenant = 1'), User.name == 'Ann')", "text('tenant = 1')")
+    (finding,) = project.audit(alone).findings
+    assert finding.code == "FR001"
+    assert "must be an SQL expression" in finding.reason
 
 
 def test_expression_over_a_unique_column(project):

@@ -114,6 +114,17 @@ def test_links(page: Path) -> None:
             assert anchor in slugs, target
 
 
+def test_architecture() -> None:
+    """Each module of the package has its place on the page of the architecture, and no other."""
+    page, _, _ = (PAGES / "architecture.md").read_text("utf-8").partition("## One call's way")
+    table = "".join(re.findall(r"^\| (`\S.*?) \|", page, re.M))
+    package = ROOT / "factory_reuse"
+    modules = {each.stem for each in package.glob("*.py")} | {
+        each.parent.name for each in package.glob("*/__init__.py")
+    }
+    assert set(re.findall(r"`([\w.]+)`", table)) == modules
+
+
 def test_pytest_options() -> None:
     """Each option and marker of the plugin is explained, and no other."""
     page = (PAGES / "reference" / "pytest.md").read_text("utf-8")

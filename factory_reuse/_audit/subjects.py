@@ -16,6 +16,7 @@ from typing_extensions import final
 from factory_reuse._arguments import has_stock
 from factory_reuse._call import is_subfactory
 from factory_reuse._columns import mapped_column
+from factory_reuse._criteria import where_expression
 from factory_reuse._keys import Key, declared_keys, inferred_keys
 from factory_reuse._options import ReuseOptions
 from factory_reuse._parts import Part, PredicatePart, columns_in
@@ -140,12 +141,11 @@ class Subject:
     @cached_property
     def where_columns(self) -> frozenset[Any]:
         """The table columns that ``where`` compares."""
-        where: Any = self.policy.where
         mapper = self.mapper
-        if where is None or mapper is None:
+        if self.policy.where is None or mapper is None:
             return frozenset()
-        plain = callable(where) and not hasattr(where, "__clause_element__")
-        expression: Any = where(mapper.class_) if plain else where
+        expression = where_expression(self.policy.where, mapper.class_, self.short)
+        assert expression is not None
         found = columns_in(expression, lambda column: mapped_column(mapper, column))
         if found is None or any(isinstance(each, TextClause) for each in iterate(expression)):
             return frozenset(mapper.columns)  # it may compare any of them
