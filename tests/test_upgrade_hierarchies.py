@@ -236,10 +236,10 @@ class MFactory(SQLAlchemyModelFactory):
 """
 
 
-def test_fields_that_are_computed_keep_the_line(same):
+def test_fields_that_have_a_name_keep_the_line(same):
     """A bare `@reuse_existing` reads them when it runs."""
     source = GET_OR_CREATE.replace('("name",)', "FIELDS")
-    source = source.replace("engine =", "FIELDS = tuple(['name'])\nengine =", 1)
+    source = source.replace("engine =", "FIELDS = ('name',)\nengine =", 1)
     after = same(source, created("CategoryFactory", 'name="A"', "", 'name="A"'))
     assert "@reuse_existing\nclass CategoryFactory" in after
     assert "sqlalchemy_get_or_create = FIELDS" in after
@@ -577,7 +577,7 @@ class CategoryFactory(SQLAlchemyModelFactory):
         ("None", "session", "session=session"),
         ("None", "session()", "session=session"),
         ("None", "get_session()", "session=get_session"),
-        ("None", "holder.session", "session=holder.session"),
+        ("None", "holder.session", "session=lambda: holder.session"),
         ("None", "holder.get().session", None),
     ],
 )

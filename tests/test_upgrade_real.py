@@ -375,7 +375,7 @@ SHAPES = {
                 found = db.session.scalars(select(Role).where(Role.name == kwargs["name"])).first()
                 return found or super()._create(model_class, **kwargs)
         """,
-        '@reuse_existing(on=("name",), session=db.session)',
+        '@reuse_existing(on=("name",), session=lambda: db.session)',
     ),
     "commits by itself": (
         """

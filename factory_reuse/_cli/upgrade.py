@@ -50,15 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     dry = arguments.diff or arguments.check
     upgraded = []
-    for each in upgrade(arguments.paths):
-        upgraded.append(each)
+    for each in upgrade(arguments.paths, writing=not dry):
         if each.changed and not dry:
-            each.write()
+            try:
+                each.write()
+            except OSError as error:
+                each = each.refused(f"The file cannot be written: {error.strerror or error}.")
         elif each.changed and arguments.diff:
-            sys.stdout.write(each.diff())
+            write_diff(each.diff())
+        upgraded.append(each)
     # A diff can be piped into `git apply`, so what is said of it goes elsewhere.
     write_summary(upgraded, paper(sys.stderr if arguments.diff else sys.stdout), dry=dry)
     return int(arguments.check and any(each.changed for each in upgraded))
+
+
+def write_diff(diff: bytes) -> None:
+    """Write a diff to standard output as it is, in the encoding of its file."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(diff)
+    sys.stdout.buffer.flush()
 
 
 def write_summary(upgraded: Sequence[FileUpgrade], on: Paper, *, dry: bool) -> None:

@@ -37,9 +37,7 @@ class Calls(Queries):
         function = node.func
         if isinstance(function, ast.Attribute):
             return self._method(node, function)
-        name = self.method.factory.source.full_name(dotted(function) or "?")
-        if name in self.names:
-            return self._call_value(node, self.names[name])
+        name = self.full_name(function)
         known = _BUILTINS.get(name) or (_is_sql(name) and _SQL.get(name.rpartition(".")[2]))
         if known:
             return known(self, node)
@@ -57,9 +55,14 @@ class Calls(Queries):
 
     def _make(self, node: ast.Call, *, by_super: bool) -> Value:
         given = [self.argument(argument) for argument in node.args]
-        given += [self.value(k.value) if k.arg is None else NOTHING for k in node.keywords]
+        given += [self.value(k.value) for k in node.keywords if k.arg is None]
+        back = {k.arg: self.value(k.value) for k in node.keywords if k.arg is not None}
+        for field in self.popped:
+            if back.pop(field, None) != Passed(field):
+                raise self.stop(node, f"takes `{field}` out of the arguments")
         wanted: list[Value] = [Given.MODEL] if by_super else []
-        if given not in ([*wanted, Given.ARGS, Given.KWARGS], [*wanted, Given.KWARGS]):
+        usual = [*wanted, Given.ARGS, Given.KWARGS], [*wanted, Given.KWARGS]
+        if back or given not in usual:
             raise self.stop(node, "creates from other arguments than it is called with")
         self.events.append("made")
         if by_super:
@@ -69,7 +72,7 @@ class Calls(Queries):
         return Made(by_super)
 
     def _method(self, node: ast.Call, function: ast.Attribute) -> Value:
-        full = self.method.factory.source.full_name(dotted(function) or "?")
+        full = self.full_name(function)
         if _is_sql(full) and function.attr in _SQL:
             return _SQL[function.attr](self, node)
         if is_super(function.value):
@@ -108,6 +111,13 @@ class Calls(Queries):
     def _of_kwargs(self, node: ast.Call, name: str) -> Value:
         key = self.value(node.args[0]) if node.args else NOTHING
         field = key.value if isinstance(key, Constant) else None
+        if field in self.popped:
+            raise self.stop(node, f"takes `{field}` out of the arguments")
+        own = node.func.value if isinstance(node.func, ast.Attribute) else node
+        itself = isinstance(own, ast.Name) and own.id == self.method.all_arguments
+        if name == "pop" and isinstance(field, str) and itself and len(node.args) == 1:
+            self.popped.append(field)
+            return Passed(field)
         if name == "get" and isinstance(field, str):
             if len(node.args) > 1 and self.value(node.args[1]) != NOTHING:
                 raise self.stop(node, f"has a default of its own for `{field}`")
@@ -183,6 +193,8 @@ def _refresh(run: Calls, node: ast.Call, session: Value) -> Value:
     run.use(session, node)
     if len(node.args) != 1 or not isinstance(run.value(node.args[0]), Made):
         raise run.stop(node, "reloads something else than the new object")
+    if "commit" not in run.events:  # which expires it
+        run.notes.append("reloaded")
     return NOTHING
 
 
@@ -195,6 +207,7 @@ _OF_SESSION: Final[dict[str, Handler]] = {
     "query": _query,
     "execute": _execute,
     "scalars": _scalars,
+    "exec": _scalars,
     "scalar": _scalar,
     "get": _get,
     "add": _add,

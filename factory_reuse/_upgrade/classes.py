@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Iterator
+from typing import Final, Iterable, Iterator
 
 from typing_extensions import final
 
-from .sources import Project, Source, assignments, dotted
+from .sources import (
+    FUNCTIONS,
+    Mention,
+    Project,
+    Source,
+    assignments,
+    dotted,
+    is_value,
+)
 
 #: factory_boy's base class that saves what it makes.
 ROOT: Final = "SQLAlchemyModelFactory"
@@ -22,18 +31,32 @@ _PLAIN: Final = ("factory.Factory", "factory.base.Factory", "factory.base.BaseFa
 _OTHER_ORMS: Final = ("factory.django.", "factory.mongoengine.", "factory.mogo.")
 _NO_FACTORY: Final = ("object", "Generic", "ABC", "Protocol", "ReuseMixin")
 _POST: Final = ("PostGeneration", "RelatedFactory", "post_generation")
-_POST_DECORATOR: Final = "post_generation"
 _RANDOM: Final = ("Faker", "Fuzzy")
 _DRAWING: Final = ("fake", "random", "uuid")
+#: Declarations that do nothing when they are not evaluated, if their arguments do not either.
+_CALM: Final = (
+    *("Sequence", "sequence", "SelfAttribute", "Maybe", "Trait", "List", "Dict", "SubFactory"),
+    *_RANDOM,
+)
+#: Those that call a function.
+_CALLING: Final = ("Lazy", "lazy_", "Transformer")
+#: Modules whose classes give constants.
+_CONSTANTS: Final = ("datetime.", "decimal.", "builtins.", "pathlib.", "uuid.UUID")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Option:
-    """What ``class Meta`` says, and in which file."""
+    """What ``class Meta`` says, and in which class of which file.
+
+    Attributes:
+        value: ``None`` if it is not said by one plain assignment.
+        own: whether it is the class's own ``class Meta`` that says it.
+    """
 
     source: Source
-    value: ast.expr
+    near: ast.ClassDef | None
+    value: ast.expr | None
     own: bool
 
 
@@ -53,24 +76,30 @@ class Factory:
 
     @property
     def meta(self) -> ast.ClassDef | None:
-        """The ``class Meta`` statement."""
-        return next(
-            (n for n in self.node.body if isinstance(n, ast.ClassDef) and n.name == "Meta"), None
-        )
+        """The ``class Meta`` statement that counts."""
+        found = [n for n in self.node.body if isinstance(n, ast.ClassDef) and n.name == "Meta"]
+        return found[-1] if found else None
+
+    def bindings(self, name: str) -> list[ast.AST]:
+        """Return all that binds a name in the class statement."""
+        return self.source.bindings(self.node).get(name, [])
 
     @cached_property
-    def bases(self) -> tuple[Factory | str, ...]:
-        """The bases; one whose definition is not found as its full name."""
+    def bases(self) -> tuple[Factory | str | None, ...]:
+        """The bases; one that is not found as its full name, one that may be several as none."""
         return tuple(self._base(base) for base in self.node.bases)
 
-    def _base(self, node: ast.expr) -> Factory | str:
+    def _base(self, node: ast.expr) -> Factory | str | None:
         while isinstance(node, ast.Subscript):  # Base[Model]
             node = node.value
         name = dotted(node) or "?"
-        found = self.project.define(self.source, name)
+        found = self.project.define(self.source, name, self.node)
         if found is not None and isinstance(found[1], ast.ClassDef) and found[1] is not self.node:
             return factory_of(self.project, found[0], found[1])
-        return self.source.full_name(name)
+        head = name.partition(".")[0]
+        if self.source.bound(head, self.node) and not self.source.binding(head, self.node):
+            return None
+        return self.source.full_name(dotted(found[1]) or name if found else name)
 
     @cached_property
     def lineage(self) -> tuple[Factory, ...]:
@@ -98,9 +127,14 @@ class Factory:
         return bool(self.roots) and all(root in _PLAIN for root in self.roots)
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """The bases that are not found, and are not factory_boy's."""
+        return tuple(root for root in self.roots if root.rpartition(".")[2] != ROOT)
+
+    @property
     def is_known(self) -> bool:
         """Whether all of its bases are found, down to factory_boy's own."""
-        return bool(self.roots) and all(root.rpartition(".")[2] == ROOT for root in self.roots)
+        return bool(self.roots) and not self.unknown
 
     @property
     def is_of_another_orm(self) -> bool:
@@ -123,10 +157,11 @@ class Factory:
         seen = 0
         while factory is not None and seen < len(self.lineage):
             for source, meta in _metas(factory):
-                for option, value in assignments(meta.body):
-                    if option == name:
-                        own = meta is self.meta
-                        return Option(source, value, own)
+                bound = source.bindings(meta).get(name)
+                if bound:
+                    value = dict(assignments(meta.body)).get(name) if len(bound) == 1 else None
+                    near = factory.node if source is factory.source else None
+                    return Option(source, near, value, own=meta is self.meta)
             factory, seen = _inherited(factory), seen + 1
         return None
 
@@ -136,12 +171,13 @@ class Factory:
         if option is None or option.own:
             return option
         inherited = (base.option(name) for base in self.lineage[1:])
-        return None if any(o and o.value is option.value for o in inherited) else option
+        same = (each is not None and each.value is option.value for each in inherited)
+        return None if any(same) else option
 
     @property
-    def own_create(self) -> ast.stmt | None:
+    def own_create(self) -> ast.AST | None:
         """The ``_create`` that counts, of those in this very class."""
-        own = [node for of, node in self.methods("_create") if of.node is self.node]
+        own = self.bindings("_create")
         return own[-1] if own else None
 
     @property
@@ -153,35 +189,85 @@ class Factory:
             return bool(abstract.value)
         return self.option("model") is None
 
-    def methods(self, *names: str) -> Iterator[tuple[Factory, ast.stmt]]:
-        """Yield the definitions of methods, with the class of each, nearest first."""
+    def methods(self, *names: str) -> Iterator[tuple[Factory, str, ast.AST]]:
+        """Yield what binds the names of methods, with the class of each, nearest first."""
         for factory in self.lineage:
-            for node in factory.node.body:
-                if isinstance(node, FUNCTIONS) and node.name in names:
-                    yield factory, node
+            for name in names:
+                for node in factory.bindings(name):
+                    yield factory, name, node
 
     @cached_property
     def descendants(self) -> tuple[Factory, ...]:
-        """The factories in the given files, and in this one, that have it as a base."""
-        sources = [self.source, *(s for s in self.project.sources() if s is not self.source)]
+        """The factories in the project's files that have it as a base."""
         found = [
             factory_of(self.project, source, node)
-            for source in sources
-            if source is self.source or self.node.name in source.text
+            for source in self.project.naming(self.source, self.node.name)
             for node in source.classes
             if node is not self.node and node.bases
         ]
         return tuple(f for f in found if any(a.node is self.node for a in f.lineage[1:]))
 
-    def declaration(self, name: str) -> ast.expr | None:
+    @property
+    def family(self) -> tuple[Factory, ...]:
+        """The factory and those that have it as a base."""
+        return (self, *self.descendants)
+
+    def mentions(self, name: str) -> Iterator[Mention]:
+        """Yield what may read or set an attribute of this class, its bases or subclasses."""
+        family = (*self.lineage, *self.descendants)
+        names = {each.node.name for each in family}
+        nodes = {each.node for each in family}
+        sources = dict.fromkeys(each.source for each in family)
+        sources.update(dict.fromkeys(self.project.naming(self.source, self.node.name)))
+        for source in sources:
+            for mention in source.mentions.get(name, ()):
+                if isinstance(mention.node, ast.Constant):
+                    yield mention
+                    continue
+                holder = (dotted(mention.node.value) or "").replace("._meta", "")
+                last = holder.rpartition(".")[2]
+                if last in names or not last[:1].isupper():
+                    outside = mention.of is not None and mention.of not in nodes
+                    if last in names or not (outside and last in ("cls", "self", "")):
+                        yield mention
+
+    def declaration(self, name: str) -> ast.AST | None:
         """Return what a field is declared as, here or in a base."""
-        bodies = (dict(assignments(factory.node.body)) for factory in self.lineage)
-        return next((body[name] for body in bodies if name in body), None)
+        bound = (factory.bindings(name) for factory in self.lineage)
+        return next((nodes[-1] for nodes in bound if nodes), None)
+
+    @cached_property
+    def _declared(self) -> tuple[tuple[Factory, str, ast.AST], ...]:
+        """What the class, its bases and their ``class Params`` assign, and their methods."""
+        found: list[tuple[Factory, str, ast.AST]] = []
+        for factory in self.lineage:
+            bodies = [factory.source.bindings(factory.node)]
+            for node in factory.bindings("Params"):
+                bodies.append(factory.source.bindings(node))
+            for body in bodies:
+                for name, nodes in body.items():
+                    found += [(factory, name, node) for node in nodes]
+        return tuple(found)
+
+    def kinds(self, called: ast.expr) -> set[str]:
+        """Return what a function or class is called, and the bases of the latter."""
+        name = dotted(called) or "?"
+        kinds = {self.source.full_name(name)}
+        found = self.project.define(self.source, name, self.node)
+        if found is not None and isinstance(found[1], ast.ClassDef):
+            lineage = factory_of(self.project, found[0], found[1])
+            kinds |= {each.node.name for each in lineage.lineage} | set(lineage.roots)
+        return kinds
+
+    def _is(self, called: ast.expr, kinds: tuple[str, ...]) -> bool:
+        return any(each.rpartition(".")[2].startswith(kinds) for each in self.kinds(called))
 
     def declares(self, *kinds: str) -> bool:
-        """Whether it has declarations whose class is called so, or begins so."""
+        """Whether it has declarations of a class that is called so, or begins so, anywhere."""
         return any(
-            kind.startswith(kinds) for factory in self.lineage for kind in _declared(factory)
+            factory._is(called, kinds)
+            for factory, _, node in self._declared
+            for called in _calls(node)
         )
 
     @property
@@ -189,21 +275,41 @@ class Factory:
         """Whether it draws values."""
         return self.declares(*_RANDOM) or any(
             isinstance(node, ast.Name) and node.id.lower().startswith(_DRAWING)
-            for factory in self.lineage
-            for _, value in assignments(factory.node.body)
+            for _, _, value in self._declared
+            if is_value(value)
             for node in ast.walk(value)
         )
 
     @property
     def post_generates(self) -> bool:
         """Whether it has declarations that run on the object when it is there."""
-        return self.declares(*_POST) or any(
-            (dotted(_called(decorator)) or "").rpartition(".")[2] == _POST_DECORATOR
-            for factory in self.lineage
-            for node in factory.node.body
-            if isinstance(node, FUNCTIONS)
-            for decorator in node.decorator_list
+        return self.declares(*_POST)
+
+    def does_more(self, fields: Iterable[str]) -> bool:
+        """Whether declarations of other fields do something that is seen elsewhere."""
+        return any(
+            not factory._is_calm(node)
+            for factory, name, node in self._declared
+            if name not in fields
         )
+
+    def _is_calm(self, node: ast.AST) -> bool:
+        if isinstance(node, FUNCTIONS):
+            return not any(self._is(called, (*_CALLING, "iterator")) for called in _calls(node))
+        if not is_value(node) or not isinstance(node, ast.Call):
+            return not isinstance(node, ast.Lambda) or _is_pure(node)
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        if self._is(node.func, _POST):  # which run as before
+            return True
+        if self._is(node.func, _CALLING):
+            return all(_is_builtin(each) or self._is_calm_function(each) for each in given)
+        name = self.source.full_name(dotted(node.func) or "?")
+        if name.startswith(_CONSTANTS) or _is_builtin(node.func):
+            return True
+        return self._is(node.func, _CALM) and all(map(self._is_calm, given))
+
+    def _is_calm_function(self, node: ast.AST) -> bool:
+        return isinstance(node, (ast.Lambda, ast.Constant)) and self._is_calm(node)
 
 
 def factory_of(project: Project, source: Source, node: ast.ClassDef) -> Factory:
@@ -212,17 +318,33 @@ def factory_of(project: Project, source: Source, node: ast.ClassDef) -> Factory:
     return known
 
 
-FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
-
-
 def _called(node: ast.expr) -> ast.expr:
     return node.func if isinstance(node, ast.Call) else node
 
 
-def _declared(factory: Factory) -> Iterator[str]:
-    for _, value in assignments(factory.node.body):
-        if isinstance(value, ast.Call):
-            yield (dotted(value.func) or "").rpartition(".")[2]
+def _calls(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield what is called in a declaration: classes, functions and decorators."""
+    if isinstance(node, FUNCTIONS):
+        yield from map(_called, node.decorator_list)
+    elif is_value(node):
+        yield from (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
+
+
+def _is_builtin(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and hasattr(builtins, node.id)
+
+
+def _is_pure(node: ast.Lambda) -> bool:
+    """Whether a function calls nothing but methods of its arguments, and builtins."""
+    own = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+    for call in (each for each in ast.walk(node.body) if isinstance(each, ast.Call)):
+        function: ast.AST = call.func
+        while isinstance(function, (ast.Attribute, ast.Call, ast.Subscript)):
+            function = function.func if isinstance(function, ast.Call) else function.value
+        text = isinstance(function, (ast.Constant, ast.JoinedStr))
+        if not text and not _is_builtin(function) and getattr(function, "id", None) not in own:
+            return False
+    return True
 
 
 def _metas(factory: Factory) -> Iterator[tuple[Source, ast.ClassDef]]:
@@ -237,7 +359,8 @@ def _metas(factory: Factory) -> Iterator[tuple[Source, ast.ClassDef]]:
             name = dotted(base)
             if name is None or name.endswith(".Meta"):
                 continue
-            found = factory.project.define(source, name)
+            near = factory.node if source is factory.source else None
+            found = factory.project.define(source, name, near, inside=False)
             if found and isinstance(found[1], ast.ClassDef) and len(waiting) < 8:
                 waiting.append((found[0], found[1]))
 
@@ -245,7 +368,7 @@ def _metas(factory: Factory) -> Iterator[tuple[Source, ast.ClassDef]]:
 def _inherited(factory: Factory) -> Factory | None:
     """Return the base whose options factory_boy inherits."""
     for base in factory.bases:
-        if isinstance(base, str) and base.rpartition(".")[2] not in _NO_FACTORY:
+        if base is None or (isinstance(base, str) and base.rpartition(".")[2] not in _NO_FACTORY):
             return None
         if isinstance(base, Factory) and (base.roots or base.meta is not None):
             return base
@@ -261,8 +384,10 @@ def _is_declared(factory: Factory) -> bool:
         return True
     return any(
         name.rpartition(".")[2] == node.name
-        and (found := factory.project.define(other, name)) is not None
-        and found[1] is node
+        and (
+            other is source
+            or ((found := factory.project.define(other, name)) is not None and found[1] is node)
+        )
         for other in {source, *factory.project.sources()}
         for name in _reuse_calls(other)
     )

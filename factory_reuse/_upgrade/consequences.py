@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from . import cautions, models
 from .checks import PERSISTENCE
 from .classes import Factory
 from .paths import GetOrCreate
 from .settings import warnings_are_errors
+from .values import Fields
 
 
 def on_mismatch(factory: Factory) -> str | None:
@@ -19,8 +20,7 @@ def on_mismatch(factory: Factory) -> str | None:
 
 def post_generation(factory: Factory) -> str | None:
     """Return the value for ``post_generation=`` that keeps what its declarations do."""
-    family = (factory, *factory.descendants)
-    return "always" if any(each.post_generates for each in family) else None
+    return "always" if any(each.post_generates for each in factory.family) else None
 
 
 def is_lazy(factory: Factory, persistence: str | None = None) -> bool:
@@ -37,19 +37,34 @@ def is_lazy(factory: Factory, persistence: str | None = None) -> bool:
     return isinstance(option.value, ast.Constant) and option.value.value is None
 
 
-def of_class(factory: Factory, *, null: bool, lazy: bool) -> Iterator[str]:
+def of_class(
+    factory: Factory, keys: Fields, *, unguarded: Iterable[str], lazy: bool
+) -> Iterator[str]:
     """Yield what a test may see because of how the class is.
 
     Args:
-        null: whether a ``None`` in the key was looked up.
+        keys: the fields that are looked up by, as far as they are known.
+        unguarded: those of the fields that were looked up by also if they were ``None``.
         lazy: whether new rows stay pending.
     """
-    family = (factory, *factory.descendants)
+    family = factory.family
+    fields = {field for key in keys for field in key}
     yield cautions.KEPT if on_mismatch(factory) else cautions.MISMATCH
-    if null:
+    unguarded = set(unguarded)
+    if unguarded:
         yield cautions.NULL
-    if lazy:
-        yield cautions.LAZY
+    renamed = factory.is_abstract or factory.option("rename")
+    if not renamed and not all(map(factory.declaration, unguarded)):
+        yield cautions.MISSING
+    if any(field.endswith("_id") for field in fields):
+        yield cautions.FOREIGN
+    yield cautions.LAZY if lazy else cautions.PENDING
+    if any(each.does_more(fields) for each in family):
+        yield cautions.DECLARATIONS
+    if any(each.unknown for each in family):
+        yield cautions.UNKNOWN
+    if not factory.project.is_searched(factory.source):
+        yield cautions.ELSEWHERE
     if any(each.declares("SubFactory") for each in family):
         yield cautions.SUBFACTORY
     if any(each.is_random for each in family):
@@ -64,18 +79,26 @@ def of_form(
     factory: Factory, form: GetOrCreate, session: str | None, persistence: str | None
 ) -> Iterator[str]:
     """Yield what a test may see because of what its ``_create`` did."""
-    if "first" in form.notes and not models.is_unique(factory, form.keys):
+    if {"first", "several"} & form.notes and not models.is_unique(factory, form.keys):
         yield cautions.SEVERAL_ROWS
     if len(form.keys) > 1:
         yield cautions.SEVERAL_KEYS
+        yield cautions.KEY_ORDER
     if "empty" in form.notes:
         yield cautions.EMPTY
     if "inserts first" in form.notes:
         yield cautions.INSERTS_FIRST
+    if "reloaded" in form.notes:
+        yield cautions.RELOADED
+    if "returns None" in form.notes:
+        yield cautions.RETURNS_NONE
+    if "no_autoflush" in form.notes:
+        yield cautions.NO_AUTOFLUSH
     if "rollback" in form.notes:
         yield cautions.ROLLBACK
     if form.caches:
         yield cautions.CACHE
+        yield cautions.CACHE_STAYS
     if form.caches and "queried" not in form.notes:
         yield cautions.NO_QUERY
     if session is not None:

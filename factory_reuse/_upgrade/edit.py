@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
+from pathlib import Path
 from typing import Any, Final, Mapping, Sequence
 
 import libcst as cst
@@ -12,11 +14,14 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from . import imports
 from .checks import GET_OR_CREATE, PERSISTENCE
 from .recognise import Lookup
+from .sources import SCOPES, Source
 
 _Body = Sequence[cst.BaseStatement]
 
 #: Comments that are for tools, about the very line that goes.
-_PRAGMA: Final = re.compile(r"#\s*(noqa|type:|pragma|pylint|mypy|pyright|fmt:|ruff|isort|nosec)")
+_PRAGMA: Final = re.compile(
+    r"#\s*(noqa\b|type:\s*ignore|nosec\b|(pragma|pylint|mypy|pyright|fmt|ruff|isort):)"
+)
 
 
 class Unchangeable(Exception):
@@ -40,40 +45,45 @@ def edited(content: bytes, lookups: Mapping[int, Lookup]) -> bytes:
     if module.bytes != content:
         raise Unchangeable("libcst would change more of it than what is meant.")
     wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
-    editor = _Editor(lookups, imports.our_name(module) or imports.NAME)
+    before = _first_statement(wrapper, lookups)
+    name = imports.our_name(module.body[:before])
+    editor = _Editor(lookups, name or imports.NAME)
     changed = wrapper.visit(editor)
     if set(editor.applied) != set(lookups):
         raise Unchangeable("libcst counts its lines in another way.")
-    caches = {name for each in lookups.values() for name, of_class in each.caches if not of_class}
-    changed = changed.with_changes(body=_without_caches(changed.body, caches))
-    if editor.decorated and imports.our_name(module) is None:
-        if _binds(module.code, imports.NAME):
+    if any(not lookup.turned_off for lookup in lookups.values()):
+        if _binds(Source.of(Path(), content), name or imports.NAME):
             raise Unchangeable(f"The name `{imports.NAME}` means something else in this file.")
-        before = min(_statement_of(changed, name) for name in editor.decorated)
-        changed = imports.with_ours(changed, before)
-    changed = imports.without_unused(changed, editor.named)
-    ast.parse(changed.bytes)
+        changed = changed if name else imports.with_ours(changed, before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compile(changed.bytes, "<upgraded>", "exec", dont_inherit=True)
     return changed.bytes
 
 
-def _binds(code: str, name: str) -> bool:
-    """Whether code gives a name a meaning of its own somewhere."""
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name:
-            return True
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
-            return True
-        if isinstance(node, ast.alias) and (node.asname or node.name) == name:
-            return True
-    return False
-
-
-def _statement_of(module: cst.Module, name: str) -> int:
-    outermost = name.partition(".")[0].partition("(")[0]
-    for number, statement in enumerate(module.body):
-        if getattr(getattr(statement, "name", None), "value", None) == outermost:
+def _first_statement(wrapper: MetadataWrapper, lookups: Mapping[int, Lookup]) -> int:
+    """Return the number of the first statement of the module that has one of the classes."""
+    positions = wrapper.resolve(PositionProvider)
+    for number, statement in enumerate(wrapper.module.body):
+        place: Any = positions[statement]
+        if any(place.start.line <= line <= place.end.line for line in lookups):
             return number
-    return len(module.body) - 1  # inside an if, say: then behind all imports
+    return 0
+
+
+def _binds(source: Source, name: str) -> bool:
+    """Whether a file gives our name another meaning somewhere, in whatever scope."""
+    scopes = [node for node in ast.walk(source.tree) if isinstance(node, SCOPES)]
+    for scope in scopes:
+        for node in source.bindings(scope).get(name, []):
+            if not (
+                scope is source.tree
+                and isinstance(node, ast.ImportFrom)
+                and node.module == imports.PACKAGE
+                and all((a.asname or a.name) != name or a.name == imports.NAME for a in node.names)
+            ):
+                return True
+    return False
 
 
 class _Editor(cst.CSTTransformer):
@@ -84,8 +94,6 @@ class _Editor(cst.CSTTransformer):
         self.lookups = lookups
         self.name = name
         self.applied: list[int] = []
-        self.decorated: list[str] = []
-        self.named: dict[str, None] = {}
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef
@@ -98,9 +106,7 @@ class _Editor(cst.CSTTransformer):
         if not isinstance(updated_node.body, cst.IndentedBlock):
             return updated_node  # on one line there is no _create, and no Meta
         self.applied.append(line)
-        body, comments, removed = _rewritten(updated_node.body.body, lookup)
-        for node in removed:
-            self.named.update(dict.fromkeys(_names(node)))
+        body, comments = _rewritten(updated_node.body.body, lookup)
         changed = updated_node.with_changes(
             body=updated_node.body.with_changes(body=body or [_pass()]),
             leading_lines=[*updated_node.leading_lines, *comments],
@@ -108,7 +114,6 @@ class _Editor(cst.CSTTransformer):
         return changed if lookup.turned_off else self._decorate(changed, lookup)
 
     def _decorate(self, node: cst.ClassDef, lookup: Lookup) -> cst.ClassDef:
-        self.decorated.append(lookup.factory)
         expression = cst.parse_expression(self.name + lookup.arguments)
         ours = cst.Decorator(expression)
         if node.decorators:  # what stands between them and the class comes below all of them
@@ -116,47 +121,33 @@ class _Editor(cst.CSTTransformer):
         return node.with_changes(decorators=[ours])
 
 
-def _names(node: cst.CSTNode) -> list[str]:
-    found: list[str] = []
-
-    class Names(cst.CSTVisitor):
-        def visit_Name(self, node: cst.Name) -> None:
-            found.append(node.value)
-
-    node.visit(Names())
-    return found
-
-
 def _pass() -> cst.SimpleStatementLine:
     return cst.SimpleStatementLine([cst.Pass()])
 
 
-def _rewritten(
-    body: _Body, lookup: Lookup
-) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine], list[cst.CSTNode]]:
-    """Return the body of a class, with the comments that it loses and the nodes."""
+def _rewritten(body: _Body, lookup: Lookup) -> tuple[list[cst.BaseStatement], list[cst.EmptyLine]]:
+    """Return the body of a class, with the comments that it loses."""
     kept: list[cst.BaseStatement] = []
     comments: list[cst.EmptyLine] = []
-    removed: list[cst.CSTNode] = []
-    caches = {name for name, of_class in lookup.caches if of_class}
+    removed = False
     has_meta = any(_is_class(statement, "Meta") for statement in body)
     for statement in body:
         if _is_class(statement, "Meta") and isinstance(statement, cst.ClassDef):
             meta, lost = _meta(statement, lookup)
             comments += lost
             if meta is None:
-                removed.append(statement)
+                removed = True
                 continue
             statement = meta
-        elif (lookup.method and _is_function(statement, "_create")) or _assigns(statement, caches):
+        elif lookup.method and _is_function(statement, "_create"):
             comments += _comments(statement)
-            removed.append(statement)
+            removed = True
             continue
         kept.append(_first(statement) if not kept and removed else statement)
     if not has_meta and lookup.persistence is not None:
         place = _behind_docstring(kept)
         kept[place:] = [_new_meta(lookup.persistence), *_set_off(kept[place:])]
-    return kept, comments, removed
+    return kept, comments
 
 
 def _first(statement: cst.BaseStatement) -> cst.BaseStatement:
@@ -208,12 +199,6 @@ def _target(inner: cst.CSTNode) -> str | None:
     else:
         return None
     return target.value if isinstance(target, cst.Name) else None
-
-
-def _assigns(statement: cst.CSTNode, names: set[str]) -> bool:
-    if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
-        return False
-    return _target(statement.body[0]) in names
 
 
 def _meta(meta: cst.ClassDef, lookup: Lookup) -> tuple[cst.ClassDef | None, list[cst.EmptyLine]]:
@@ -268,19 +253,21 @@ def _replaced(
 ) -> tuple[cst.SimpleStatementLine | None, list[cst.EmptyLine]]:
     """Return a line of ``class Meta`` as it is to be, and the comments that it loses."""
     kept: list[cst.BaseSmallStatement] = []
+    lost: list[cst.EmptyLine] = []
     for inner in statement.body:
         name = _target(inner)
         if name is None or name not in said:
             kept.append(inner)
             continue
         text = said[name]
+        lost += _comments(inner)
         if text is not None:
             written.add(name)
             kept.append(_line(text).body[0].with_changes(semicolon=inner.semicolon))
     if not kept:
         return None, _comments(statement)
     kept[-1] = kept[-1].with_changes(semicolon=statement.body[-1].semicolon)
-    return statement.with_changes(body=kept), []
+    return statement.with_changes(body=kept), lost
 
 
 def _one_line_meta(
@@ -289,7 +276,7 @@ def _one_line_meta(
     assert isinstance(meta.body, cst.SimpleStatementSuite)
     line = cst.SimpleStatementLine(meta.body.body)
     written: set[str] = set()
-    changed, _ = _replaced(line, said, written)
+    changed, lost = _replaced(line, said, written)
     body = list(changed.body) if changed is not None else []
     for name, text in said.items():
         if text is not None and name not in written:
@@ -299,7 +286,7 @@ def _one_line_meta(
             body.append(_line(text).body[0])
     if not body:
         return None, _comments(meta)
-    return meta.with_changes(body=meta.body.with_changes(body=body)), []
+    return meta.with_changes(body=meta.body.with_changes(body=body)), lost
 
 
 def _comments(node: cst.CSTNode) -> list[cst.EmptyLine]:
@@ -313,18 +300,3 @@ def _comments(node: cst.CSTNode) -> list[cst.EmptyLine]:
 
     node.visit(Comments())
     return [cst.EmptyLine(comment=comment) for comment in found]
-
-
-def _without_caches(body: _Body, names: set[str]) -> list[cst.BaseStatement]:
-    kept: list[cst.BaseStatement] = []
-    lines: list[cst.EmptyLine] = []
-    for statement in body:
-        if _assigns(statement, names):
-            lines = [*lines, *_comments(statement)]
-            continue
-        if lines:
-            own = list(getattr(statement, "leading_lines", ()))
-            statement = statement.with_changes(leading_lines=[*own, *lines])
-            lines = []
-        kept.append(statement)
-    return kept

@@ -7,7 +7,7 @@ from typing import Iterator
 
 from .calls import Calls
 from .machine import NO_KEY, Raised
-from .sources import assignments, dotted
+from .sources import Source, dotted, is_value
 from .values import (
     NOTHING,
     OWN,
@@ -52,7 +52,7 @@ class Expressions(Calls):
             return True
         if isinstance(value, Passed):
             self.notes.append("empty")
-            return self.decide(("given", value.field))
+            return self.given(value.field)
         raise self.stop(node, f"depends on `{self.source_of(node)}`")
 
     def _UnaryOp(self, node: ast.UnaryOp) -> Value:
@@ -93,7 +93,9 @@ class Expressions(Calls):
             return self.cached(holder, node.left) is not None
         key = self.value(node.left)
         if holder is Given.KWARGS and isinstance(key, Constant):
-            return self.decide(("given", key.value))
+            if key.value in self.popped:
+                raise self.stop(node, f"takes `{key.value}` out of the arguments")
+            return self.given(key.value, "in")
         raise self.stop(node, f"depends on `{self.source_of(node)}`")
 
     def _compared(self, node: ast.Compare, left: Value, operator: ast.cmpop, right: Value) -> Value:
@@ -101,7 +103,7 @@ class Expressions(Calls):
         if not positive and not isinstance(operator, (ast.IsNot, ast.NotEq)):
             raise self.not_followed(node)
         if right == NOTHING and isinstance(left, Passed):
-            return Constant(self.decide(("given", left.field)) is not positive)
+            return Constant(self.given(left.field) is not positive)
         known = isinstance(left, (Constant, Found, Made)) or left is OWN
         if right == NOTHING and known:
             return Constant((left == NOTHING) is positive)
@@ -138,13 +140,41 @@ class Expressions(Calls):
         return Named(tuple(pairs))
 
     def _DictComp(self, node: ast.DictComp) -> Value:
-        pairs: list[tuple[str, Value]] = []
-        for _ in self._each(node, node.generators):
+        pairs: list[tuple[str, Value]] = self._chosen(node)
+        for _ in () if pairs else self._each(node, node.generators):
             name = self.value(node.key)
             if not isinstance(name, Constant):
                 raise self.not_followed(node)
             pairs.append((str(name.value), self.value(node.value)))
         return Named(tuple(pairs))
+
+    def _chosen(self, node: ast.DictComp) -> list[tuple[str, Value]]:
+        """Return ``{k: v for k, v in kwargs.items() if k in FIELDS}``, all of which are given."""
+        (first, *others) = node.generators
+        target, test = first.target, first.ifs[0] if len(first.ifs) == 1 else None
+        items = first.iter if isinstance(first.iter, ast.Call) and not first.iter.args else None
+        names = [dotted(each) for each in target.elts] if isinstance(target, ast.Tuple) else []
+        if (
+            others
+            or items is None
+            or not isinstance(items.func, ast.Attribute)
+            or items.func.attr != "items"
+            or self.value(items.func.value) is not Given.KWARGS
+            or not isinstance(test, ast.Compare)
+            or [type(each) for each in test.ops] != [ast.In]
+            or names != [dotted(node.key), dotted(node.value)]
+            or dotted(test.left) != names[0]
+            or None in names
+        ):
+            return []
+        fields = self.value(test.comparators[0])
+        found: list[tuple[str, Value]] = []
+        for field in fields.values if isinstance(fields, Items) else ():
+            name = str(field.value) if isinstance(field, Constant) else ""
+            if not self.method.factory.declaration(name):
+                raise self.stop(node, f"looks up by `{name}` only where it is given")
+            found.append((name, Passed(name)))
+        return found
 
     def _ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> Value:
         return Items(tuple(self.value(node.elt) for _ in self._each(node, node.generators)))
@@ -170,7 +200,7 @@ class Expressions(Calls):
                 raise Raised(NO_KEY, node)
             return held
         key = self.value(index(node))
-        if holder is Given.KWARGS and isinstance(key, Constant):
+        if holder is Given.KWARGS and isinstance(key, Constant) and key.value not in self.popped:
             return Passed(str(key.value))
         if isinstance(holder, Named) and isinstance(key, Constant):
             return dict(holder.values).get(str(key.value), NOTHING)
@@ -183,12 +213,15 @@ class Expressions(Calls):
             return Given.MODEL
         if node.id == self.method.factory.node.name:
             return Given.CLS
-        source = self.method.factory.source
-        values = source.assigned.get(node.id, ())
-        if len(values) == 1 and _is_empty(values[0]):
-            return Cache(node.id, of_class=False)
-        if len(values) == 1 and _is_literal(values[0]):
-            return self.value(values[0])
+        factory = self.method.factory
+        found = factory.source.binding(node.id, factory.node, inside=True)
+        if node.id in self.method.local:
+            raise self.not_followed(node)
+        if is_value(found) and isinstance(found, ast.expr):
+            if _is_empty(found):
+                return Cache(node.id, of_class=False)
+            if is_fixed(factory.source, node.id, found):
+                return self.value(found)
         return Outside(node.id)
 
     def _Attribute(self, node: ast.Attribute) -> Value:
@@ -206,6 +239,7 @@ class Expressions(Calls):
             raise self.not_followed(node)
         if isinstance(holder, Outside):
             if node.attr == "no_autoflush":
+                self.notes.append("no_autoflush")
                 return Block()
             if holder.source is not None:
                 return Outside(f"{holder.source}.{node.attr}", holder.local)
@@ -215,18 +249,14 @@ class Expressions(Calls):
 
     def _of_class(self, node: ast.Attribute) -> Value:
         factory = self.method.factory
-        own = [v for name, v in assignments(factory.node.body) if name == node.attr]
-        overriding = [
-            other.name
-            for other in factory.descendants
-            if node.attr in dict(assignments(other.node.body))
-        ]
-        if overriding:
-            raise self.stop(
-                node, f"reads `{self.source_of(node)}`, which differs in `{overriding[0]}`"
-            )
-        if len(own) != 1:
-            raise self.stop(node, f"reads `{self.source_of(node)}`, which this class does not set")
+        own, said = factory.bindings(node.attr), self.source_of(node)
+        for other in factory.descendants:
+            if other.bindings(node.attr):
+                raise self.stop(node, f"reads `{said}`, which differs in `{other.name}`")
+        if len(own) != 1 or not isinstance(own[0], ast.expr) or not is_value(own[0]):
+            raise self.stop(node, f"reads `{said}`, which this class does not set")
+        if any(_sets(mention.node) for mention in factory.mentions(node.attr)):
+            raise self.stop(node, f"reads `{said}`, which is set elsewhere")
         if _is_empty(own[0]):
             return Cache(node.attr, of_class=True)
         return self.value(own[0])
@@ -237,8 +267,9 @@ class Expressions(Calls):
         if node.attr in ("sqlalchemy_session", "sqlalchemy_session_factory"):
             return OWN
         option = self.method.factory.option(node.attr)
-        if node.attr == "sqlalchemy_get_or_create" and option and _is_literal(option.value):
-            return self.value(option.value)
+        value = option.value if option else None
+        if node.attr == "sqlalchemy_get_or_create" and value and _is_literal(value):
+            return self.value(value)
         raise self.stop(node, f"reads `{self.source_of(node)}`")
 
     def _of_model(self, node: ast.Attribute) -> Value:
@@ -267,7 +298,24 @@ def _is_empty(node: ast.expr) -> bool:
     return empty and (name or "").rpartition(".")[2] in ("dict", "WeakValueDictionary")
 
 
-def _is_literal(node: ast.expr) -> bool:
+def _sets(node: ast.AST) -> bool:
+    return not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Load)
+
+
+def is_fixed(source: Source, name: str, value: ast.AST) -> bool:
+    """Whether an assigned value is a literal that stays as it is."""
+    if not _is_literal(value):
+        return False
+    changing = isinstance(value, (ast.List, ast.Set)) and any(
+        dotted(mention.node.value) == name
+        for mentions in source.mentions.values()
+        for mention in mentions
+        if isinstance(mention.node, ast.Attribute)
+    )
+    return not changing
+
+
+def _is_literal(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str)
     return isinstance(node, (ast.Tuple, ast.List, ast.Set)) and all(map(_is_literal, node.elts))

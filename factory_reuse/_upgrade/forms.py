@@ -5,20 +5,24 @@ from __future__ import annotations
 import ast
 
 from .calls import LOOKING_UP, is_super
-from .classes import FUNCTIONS, Factory
+from .classes import Factory
 from .machine import Method
 from .paths import GetOrCreate, get_or_create
-from .sources import dotted
+from .sources import FUNCTIONS, dotted
 from .values import Stop
 
 
-def form_of(factory: Factory, method: ast.stmt | None) -> GetOrCreate | None:
+def form_of(factory: Factory, method: ast.AST | None) -> GetOrCreate | None:
     """Return what the ``_create`` of a class comes to, if that is a get-or-create.
 
     Raises:
         Stop: it looks up, and is not understood.
     """
     if not isinstance(method, FUNCTIONS) or passes_on(method):
+        return None
+    if len(factory.bindings(method.name)) > 1 or method not in factory.node.body:
+        if looks_up(method):
+            raise Stop(method, "`_create` is not a plain method of the class.")
         return None
     if not any(dotted(each) == "classmethod" for each in method.decorator_list):
         return None  # not factory_boy's
@@ -32,10 +36,11 @@ def form_of(factory: Factory, method: ast.stmt | None) -> GetOrCreate | None:
         raise Stop(method, "`_create` is nested too deeply to be read.") from None
 
 
-def _followed(factory: Factory, method: ast.stmt) -> GetOrCreate | None:
+def _followed(factory: Factory, method: ast.AST) -> GetOrCreate | None:
     if not isinstance(method, ast.FunctionDef):
         raise Stop(method, "`_create` is a coroutine.")
-    if len(method.decorator_list) > 1:
+    decorators = [(dotted(each) or "?").rpartition(".")[2] for each in method.decorator_list]
+    if set(decorators) - {"classmethod", "override"}:
         raise Stop(method, "`_create` has another decorator than `@classmethod`.")
     followed = Method(factory, method)
     if followed.parameters is None:
@@ -45,7 +50,7 @@ def _followed(factory: Factory, method: ast.stmt) -> GetOrCreate | None:
     return get_or_create(followed)
 
 
-def looks_up(method: ast.stmt) -> bool:
+def looks_up(method: ast.AST) -> bool:
     """Whether a method has anything of a lookup, understood or not."""
     for node in ast.walk(method):
         name = getattr(node, "attr", None) or getattr(node, "id", None)
@@ -58,7 +63,7 @@ def looks_up(method: ast.stmt) -> bool:
     )
 
 
-def passes_on(method: ast.stmt) -> bool:
+def passes_on(method: ast.AST) -> bool:
     """Whether a method does nothing but call the one that it overrides."""
     body = [
         node

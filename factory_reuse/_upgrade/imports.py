@@ -1,9 +1,8 @@
-"""The imports of a file: ours comes in, those that nothing needs any more go."""
+"""The imports of a file: ours comes in; those that nothing needs any more a linter removes."""
 
 from __future__ import annotations
 
-import re
-from typing import Final, Iterable, Sequence, Union
+from typing import Final, Sequence, Union
 
 import libcst as cst
 
@@ -13,9 +12,9 @@ NAME: Final = "reuse_existing"
 _Statement = Union[cst.SimpleStatementLine, cst.BaseCompoundStatement]
 
 
-def our_name(module: cst.Module) -> str | None:
-    """Return what ``reuse_existing`` is called in a file that imports it already."""
-    for statement in module.body:
+def our_name(body: Sequence[_Statement]) -> str | None:
+    """Return what ``reuse_existing`` is called if one of these statements imports it."""
+    for statement in body:
         for alias in _aliases(statement, PACKAGE):
             if alias.evaluated_name == NAME:
                 return alias.evaluated_alias or NAME
@@ -26,22 +25,11 @@ def with_ours(module: cst.Module, before: int) -> cst.Module:
     """Return the file with our import, above the statement with a number."""
     body = list(module.body)
     for number, statement in enumerate(body[:before]):
-        if _aliases(statement, PACKAGE):
+        if _aliases(statement, PACKAGE) and not _has_comments(statement):
             body[number] = _merged(statement)
             return module.with_changes(body=body)
     _insert(body, _place(body[:before]), module)
     return module.with_changes(body=body)
-
-
-def without_unused(module: cst.Module, names: Iterable[str]) -> cst.Module:
-    """Return the file without imports from SQLAlchemy of names that stand nowhere else in it."""
-    for name in names:
-        if len(re.findall(rf"\b{re.escape(name)}\b", module.code)) == 1:
-            module = module.with_changes(body=_without(module.body, name))
-    return module
-
-
-# Ours --------------------------------------------------------------------------------------------
 
 
 def _from(statement: cst.CSTNode) -> cst.ImportFrom | None:
@@ -70,8 +58,8 @@ def _merged(statement: _Statement) -> _Statement:
     names = list(_aliases(statement, PACKAGE))
     place = sum(_isort_key(alias.evaluated_name) < _isort_key(NAME) for alias in names)
     comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    if node.lpar is not None and isinstance(names[0].comma, cst.Comma):
-        comma = names[0].comma  # in the same layout: one name a line, say
+    if node.lpar is not None and not node.lpar.whitespace_after.empty:
+        comma = cst.Comma(whitespace_after=node.lpar.whitespace_after)  # one name a line
     new = cst.ImportAlias(cst.Name(NAME), comma=comma)
     if place == len(names):
         last = names[-1]
@@ -79,6 +67,12 @@ def _merged(statement: _Statement) -> _Statement:
         names[-1] = last.with_changes(comma=comma)
     names.insert(place, new)
     return statement.with_deep_changes(node, names=names)
+
+
+def _has_comments(statement: _Statement) -> bool:
+    """Whether there are comments between the names, which belong to one of them."""
+    node = _from(statement)
+    return node is not None and "#" in cst.Module([]).code_for_node(node)
 
 
 def _isort_key(name: str) -> tuple[int, str]:
@@ -137,7 +131,7 @@ def _top(body: Sequence[_Statement]) -> int:
         docstring = number == 0 and isinstance(inner, cst.Expr)
         if docstring and isinstance(inner.value, (cst.SimpleString, cst.ConcatenatedString)):  # type: ignore[union-attr]
             place = 1
-        elif _modules(statement) == ["__future__"]:
+        elif "__future__" in _modules(statement):
             place = number + 1
     return place
 
@@ -154,51 +148,3 @@ def _insert(body: list[_Statement], place: int, module: cst.Module) -> None:
         blank = [cst.EmptyLine(indent=False)] * (1 if _modules(follows) else 2)
         lines = [*blank, *follows.leading_lines]
         body[place + 1] = follows.with_changes(leading_lines=lines)
-
-
-# Those that go -----------------------------------------------------------------------------------
-
-
-def _without(body: Sequence[_Statement], name: str) -> list[_Statement]:
-    kept: list[_Statement] = []
-    lines: list[cst.EmptyLine] = []
-    for statement in body:
-        node = _from(statement)
-        names = [] if node is None or isinstance(node.names, cst.ImportStar) else list(node.names)
-        rest = [a for a in names if (a.evaluated_alias or a.evaluated_name) != name]
-        if (
-            node is None
-            or len(rest) == len(names)
-            or not _name(node.module).startswith("sqlalchemy")
-        ):
-            kept.append(_below(lines, statement))
-            lines = []
-        elif rest:
-            kept.append(_below(lines, _with_names(statement, node, names, rest)))
-            lines = []
-        else:
-            lines = [*lines, *statement.leading_lines]
-    return kept
-
-
-def _below(lines: Sequence[cst.EmptyLine], statement: _Statement) -> _Statement:
-    """Return a statement with what stood above a removed one, which no line is to be lost of."""
-    if not lines:
-        return statement
-    own = statement.leading_lines
-    blank = any(line.comment is None for line in lines)
-    both = [*(line for line in lines if line.comment is not None), *own]
-    if blank and not any(line.comment is None for line in own):
-        both = [cst.EmptyLine(indent=False), *both]
-    return statement.with_changes(leading_lines=both)
-
-
-def _with_names(
-    statement: _Statement,
-    node: cst.ImportFrom,
-    names: Sequence[cst.ImportAlias],
-    rest: Sequence[cst.ImportAlias],
-) -> _Statement:
-    if rest[-1] is not names[-1]:
-        rest = [*rest[:-1], rest[-1].with_changes(comma=names[-1].comma)]
-    return statement.with_deep_changes(node, names=list(rest))

@@ -68,12 +68,26 @@ class Method:
             given[spec.vararg.arg] = Given.ARGS
         return given
 
+    @property
+    def all_arguments(self) -> str:
+        """The name of the keyword arguments."""
+        return self.node.args.kwarg.arg if self.node.args.kwarg is not None else ""
+
+    @cached_property
+    def local(self) -> frozenset[str]:
+        """The names that are bound inside."""
+        return frozenset(self.factory.source.bindings(self.node))
+
     @cached_property
     def models(self) -> tuple[str, ...]:
         """The names of the model: that in ``class Meta``."""
         option = self.factory.option("model")
         name = dotted(option.value) if option else None
-        return (name,) if name else ()
+        head, factory = (name or "").partition(".")[0], self.factory
+        bound = factory.source.bound(head, factory.node, inside=True)
+        if name is None or (bound and not factory.source.binding(head, factory.node, inside=True)):
+            return ()
+        return (name,)
 
 
 @dataclass
@@ -88,6 +102,7 @@ class Machine:
         sessions: those that it used.
         called: the functions of which nothing is known but that they take no arguments.
         caches: the dictionaries that it used, each with whether it is the class's.
+        popped: the arguments that it took out.
         stored: what it put there, by the fields of the key.
         handlers: what is caught where it is.
         notes: what the caller should know about it.
@@ -103,6 +118,7 @@ class Machine:
     called: list[str] = field(default_factory=list)
     caches: list[tuple[str, bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    popped: list[str] = field(default_factory=list)
     stored: dict[Fields, Value] = field(default_factory=dict)
     handlers: list[str] = field(default_factory=list)
 
@@ -116,6 +132,24 @@ class Machine:
             number = len(self.decisions)
             self.decisions[decision] = number < len(self.chosen) and self.chosen[number]
         return self.decisions[decision]
+
+    def given(self, field: object, how: str = "given") -> bool:
+        """Return whether an argument is given: one that is not ``None``, or any at all (``in``)."""
+        if how == "given" and self.decisions.get(("in", field)) is False:
+            return False
+        if how == "in" and self.decisions.get(("given", field)):
+            return True
+        return self.decide((how, field))
+
+    def full_name(self, node: ast.AST) -> str:
+        """Return what a function is called, as imported, if it is nothing local."""
+        name = dotted(node) or "?"
+        head = name.partition(".")[0]
+        factory = self.method.factory
+        bound = factory.source.bound(head, factory.node, inside=True)
+        imported = all(isinstance(each, (ast.Import, ast.ImportFrom)) for each in bound)
+        local = head in self.names or not imported
+        return f"?.{name}" if local else factory.source.full_name(name)
 
     def find(self, fields: Fields, how: str) -> Found | None:
         """Look up; a row is there, or none."""

@@ -77,7 +77,7 @@ def _model(factory: Factory) -> tuple[str, _Model | None]:
     name = dotted(option.value) if option else None
     if option is None or name is None:
         return "of the factory", None
-    found = factory.project.define(option.source, name)
+    found = factory.project.define(option.source, name, option.near, inside=True)
     if found is None or not isinstance(found[1], ast.ClassDef):
         return name, None
     source, node = found[0], found[1]
@@ -100,7 +100,7 @@ def _bases(
     for each_source, each in waiting:
         yield each_source, each
         for base in each.bases:
-            found = project.define(each_source, dotted(base) or "?")
+            found = project.define(each_source, dotted(base) or "?", each)
             if found and isinstance(found[1], ast.ClassDef) and len(waiting) < 30:
                 waiting.append((found[0], found[1]))
 

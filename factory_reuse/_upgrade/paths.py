@@ -100,13 +100,19 @@ def _checked(run: Run, result: Value | str) -> Value | str:
         _check_events(run, {"made", "added", "flush", "commit"})
         if run.events.count("made") != 1 or run.events.count("added") != 1:
             raise Stop(node, "`_create` does not add the new object exactly once.")
-    elif refused and not found and result in (INTEGRITY, NO_RESULT, NOTHING):
+    elif refused and not found and result in (INTEGRITY, NO_RESULT):
         pass  # what the INSERT was refused for is something else
+    elif refused and not found and result == NOTHING and _looked_again(run):
+        run.notes.append("returns None")
     elif isinstance(result, str):
         raise Stop(node, f"`_create` raises `{result}` for some arguments.")
     else:
         raise Stop(node, "`_create` returns something else than a row that is there or is new.")
     return result
+
+
+def _looked_again(run: Run) -> bool:
+    return any(isinstance(each, tuple) and each[0] == "found" and each[2] for each in run.decisions)
 
 
 def _check_events(run: Run, allowed: set[str]) -> None:
@@ -151,7 +157,7 @@ def _check_tried(run: Run, keys: Fields) -> None:
     missing = {
         decision[1]
         for decision, outcome in run.decisions.items()
-        if isinstance(decision, tuple) and decision[0] == "given" and not outcome
+        if isinstance(decision, tuple) and decision[0] in ("given", "in") and not outcome
     }
     given = {frozenset(key) for key in keys if not missing & set(key)}
     tried = {frozenset(key) for fields in run.tried for key in fields}

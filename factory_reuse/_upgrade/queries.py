@@ -51,6 +51,10 @@ class Queries(Machine):
             return Query(narrowed, query.session, query.ran, query.scalars, query.primary)
         one_row = name == "limit" and [self.value(each) for each in node.args] == [Constant(1)]
         if not query.ran and one_row:
+            self.notes.append("first")
+            return query
+        if not query.ran and name == "order_by":
+            self.notes.append("ordered")
             return query
         ends = (_ENDS_SCALARS if query.scalars else _ENDS_ROWS) if query.ran else _ENDS
         if name in ends and not node.args and query.session is not None:
@@ -67,6 +71,8 @@ class Queries(Machine):
         if query.primary:
             self.notes.append("primary")
         found = self.find(query.criterion.fields, "found")
+        if "MultipleResultsFound" in self.handlers or "Exception" in self.handlers:
+            self.notes.append("several")
         if found is None and one:
             raise Raised(NO_RESULT, node)
         return found or NOTHING

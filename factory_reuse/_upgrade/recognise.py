@@ -12,12 +12,20 @@ from typing import Union
 from typing_extensions import final
 
 from . import cautions, consequences, models
-from .checks import GET_OR_CREATE, check_bases, check_class, check_given, check_heirs, persistence
+from .checks import (
+    GET_OR_CREATE,
+    check_bases,
+    check_class,
+    check_given,
+    check_heirs,
+    fields_of,
+    persistence,
+)
 from .classes import SAVING, Factory, Option, factory_of
-from .forms import form_of, passes_on
+from .forms import form_of, looks_up, passes_on
 from .paths import GetOrCreate
 from .sessions import session_option
-from .sources import Project, Source, words
+from .sources import Project, Source
 from .values import Fields, Stop
 
 
@@ -38,7 +46,6 @@ class Lookup:
         method: whether ``_create`` goes.
         option: whether ``sqlalchemy_get_or_create`` goes.
         turned_off: whether nothing is declared, but inherited reuse turned off.
-        caches: the dictionaries that go, each with whether it is the class's.
         cautions: what a test may see of it.
     """
 
@@ -53,7 +60,6 @@ class Lookup:
     method: bool = False
     option: bool = False
     turned_off: bool = False
-    caches: tuple[tuple[str, bool], ...] = ()
     cautions: tuple[str, ...] = ()
 
     @property
@@ -93,17 +99,26 @@ def recognise(
     """
     factory = factory_of(project, source, node)
     option, method = factory.own_option(GET_OR_CREATE), factory.own_create
-    if option is None and method is None:
-        return None
     if (factory.reuses and not even_if_it_reuses) or factory.is_of_another_orm:
         return None
     try:
         form = form_of(factory, method)
         if form is not None and method is not None:
             return _of_method(factory, method, form, option)
-        return _of_option(factory, option) if option is not None else None
+        if option is not None:
+            return _of_option(factory, option)
+        _check_others(factory)
+        return None
     except Stop as stop:
         return NotUnderstood(stop.line or node.lineno, factory.name, stop.reason)
+
+
+def _check_others(factory: Factory) -> None:
+    """See to it that no other method looks up than ``_create``: it is not followed."""
+    for of, name, node in factory.methods("create", *SAVING[1:]):
+        own = of.node is factory.node and not passes_on(node)
+        if own and (factory.is_known or factory.meta) and looks_up(node):
+            raise Stop(node, f"Its `{name}` looks up, where a lookup is not followed.")
 
 
 def _quoted(text: str) -> str:
@@ -114,13 +129,18 @@ def _quoted(text: str) -> str:
 
 
 def _of_method(
-    factory: Factory, method: ast.stmt, form: GetOrCreate, option: Option | None
+    factory: Factory, method: ast.AST, form: GetOrCreate, option: Option | None
 ) -> Lookup:
     check_class(factory)
     check_bases(factory, method, form)
     check_given(factory, (name for key in form.keys for name in key if name in form.unguarded))
     check_heirs(factory, method, form)
-    if option is not None and (not option.own or _fields(option) not in form.keys[:1]):
+    said_twice = option is not None and (
+        not option.own
+        or not isinstance(option.value, (ast.Tuple, ast.List, ast.Set))
+        or fields_of(factory.project, option) not in form.keys[:1]
+    )
+    if said_twice:
         raise Stop(method, f"`_create` looks up, and `{GET_OR_CREATE}` does so once more.")
     if "primary" in form.notes and not all(
         len(key) == 1 and models.is_primary(factory, key[0]) for key in form.keys
@@ -129,19 +149,21 @@ def _of_method(
             method,
             "`_create` gets by the primary key, and the model does not tell that it is that.",
         )
+    if "ordered" in form.notes and not models.is_unique(factory, form.keys):
+        raise Stop(
+            method, "`_create` orders rows, and its key is not known to be unique: one is chosen."
+        )
     session = session_option(factory, form.sessions, method)
     persisted = persistence(factory, form, method)
     found = list(
         consequences.of_class(
             factory,
-            null=bool(form.unguarded),
+            form.keys,
+            unguarded=form.unguarded,
             lazy=consequences.is_lazy(factory, persisted),
         )
     )
     found += consequences.of_form(factory, form, session, persisted)
-    caches = tuple(cache for cache in form.caches if not _is_named_elsewhere(factory, cache[0]))
-    if len(caches) < len(form.caches):
-        found.append(cautions.CACHE_STAYS)
     return Lookup(
         factory.node.lineno,
         factory.name,
@@ -153,21 +175,7 @@ def _of_method(
         persistence=persisted,
         method=True,
         option=option is not None,
-        caches=caches,
         cautions=tuple(found),
-    )
-
-
-def _is_named_elsewhere(factory: Factory, cache: str) -> bool:
-    method = factory.own_create
-    inside = words(ast.get_source_segment(factory.source.text, method) or "") if method else []
-    if factory.source.uses[cache] > inside.count(cache) + 1:
-        return True
-    return any(
-        source is not factory.source
-        and cache in words(source.text)
-        and (factory.node.name in source.text or not cache.startswith("_"))
-        for source in factory.project.sources()
     )
 
 
@@ -175,17 +183,18 @@ def _is_named_elsewhere(factory: Factory, cache: str) -> bool:
 
 
 def _of_option(factory: Factory, option: Option) -> Lookup | None:
-    fields = _fields(option)
+    fields = fields_of(factory.project, option)
     if fields == ():
         return _turned_off(factory, option)
-    if isinstance(option.value, ast.Constant):
-        raise Stop(
-            option.value, f"`{GET_OR_CREATE}` is a string, of which factory_boy takes each letter."
-        )
+    value = option.value
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        raise Stop(value, f"`{GET_OR_CREATE}` is a string, of which factory_boy takes each letter.")
+    if fields is None:
+        line = factory.node if value is None or option.source is not factory.source else value
+        raise Stop(line, f"`{GET_OR_CREATE}` is computed, or said more than once.")
     check_class(factory)
-    for of, node in factory.methods(*SAVING):
+    for of, name, node in factory.methods(*SAVING):
         if not passes_on(node):
-            name = getattr(node, "name", "_create")
             whose = (
                 f"The `{name}` of its base `{of.name}`"
                 if of.node is not factory.node
@@ -194,9 +203,9 @@ def _of_option(factory: Factory, option: Option) -> Lookup | None:
             raise Stop(
                 node if of.source is factory.source else factory.node,
                 f"{whose} is its own, and would not run for a row that is there "
-                f"(line {node.lineno}).",
+                f"(line {getattr(node, 'lineno', 0)}).",
             )
-    check_given(factory, fields or ())
+    check_given(factory, fields)
     doubt = _doubt(factory, option, fields)
     return Lookup(
         factory.node.lineno,
@@ -204,37 +213,32 @@ def _of_option(factory: Factory, option: Option) -> Lookup | None:
         f"in place of `{GET_OR_CREATE}`"
         if doubt is None
         else f"beside `{GET_OR_CREATE}`, which stays and names the key: {doubt}",
-        (fields,) if fields and doubt is None else (),
+        (fields,) if doubt is None else (),
         on_mismatch=consequences.on_mismatch(factory),
         post_generation=consequences.post_generation(factory),
         option=doubt is None,
         cautions=(
-            *consequences.of_class(factory, null=True, lazy=consequences.is_lazy(factory)),
+            *consequences.of_class(
+                factory, (fields,), unguarded=fields, lazy=consequences.is_lazy(factory)
+            ),
             cautions.GET_OR_CREATE,
         ),
     )
 
 
-def _doubt(factory: Factory, option: Option, fields: tuple[str, ...] | None) -> str | None:
-    if fields is None:
-        return "its fields are computed"
+def _doubt(factory: Factory, option: Option, fields: tuple[str, ...]) -> str | None:
+    if not isinstance(option.value, (ast.Tuple, ast.List, ast.Set)):
+        return "its fields are named elsewhere"
     if not option.own:
         return "`class Meta` inherits it"
     return None if len(fields) == 1 else models.doubt(factory, fields)
 
 
-def _fields(option: Option) -> tuple[str, ...] | None:
-    """Return the fields, or ``None`` if they are computed."""
-    if not isinstance(option.value, (ast.Tuple, ast.List, ast.Set)):
-        return None
-    values = [getattr(each, "value", None) for each in option.value.elts]
-    fields = tuple(value for value in values if isinstance(value, str))
-    return tuple(dict.fromkeys(fields)) if len(fields) == len(values) else None
-
-
 def _turned_off(factory: Factory, option: Option) -> Lookup | None:
     """Return how a subclass stays without, if it takes itself out of what is rewritten."""
-    if not option.own or not any(
+    if not option.own or factory.node in factory.project.refused:
+        return None
+    if not any(
         isinstance(recognise(base.project, base.source, base.node), Lookup)
         and (base.source is factory.source or base.source.path in factory.project.given)
         for base in factory.lineage[1:]

@@ -22,13 +22,6 @@ def session_option(factory: Factory, used: Sequence[Outside], node: ast.AST) -> 
     if len(others) > 1 or len(used) > 1:
         raise Stop(node, "`_create` uses more than one session.")
     (source,) = others
-    head = source.partition(".")[0].partition("(")[0]
-    if (
-        head not in factory.source.imports
-        and head not in factory.source.assigned
-        and not any(getattr(each, "name", None) == head for each in factory.source.tree.body)
-    ):
-        raise Stop(node, f"`_create` uses the session `{source}`, which is not of this module.")
     name = source[:-2] if source.endswith("()") else source
     if name != source and _makes_new(factory, name):
         raise Stop(node, f"`_create` looks up in a session of its own, `{source}`.")
@@ -37,7 +30,7 @@ def session_option(factory: Factory, used: Sequence[Outside], node: ast.AST) -> 
 
 def _makes_new(factory: Factory, name: str) -> bool:
     """Whether a call most likely makes another session each time: that of a ``sessionmaker``."""
-    found = factory.project.define(factory.source, name)
+    found = factory.project.define(factory.source, name, factory.node, inside=True)
     value = found[1] if found is not None else None
     if isinstance(value, ast.Call):
         return (dotted(value.func) or "").rpartition(".")[2] != "scoped_session"
@@ -46,17 +39,13 @@ def _makes_new(factory: Factory, name: str) -> bool:
 
 def _is_settled(factory: Factory, name: str) -> bool:
     """Whether a name means at the decorator what it means in a call."""
-    source, head = factory.source, name.partition(".")[0]
-    if "(" in name:
+    bound = factory.source.binding(name, factory.node, inside=True)
+    if bound is None or "." in name or "(" in name:
         return False
-    found = factory.project.define(source, name)
+    found = factory.project.define(factory.source, name, factory.node, inside=True)
     if found is not None and isinstance(found[1], ast.Constant):  # None, which a fixture replaces
         return False
-    if head in source.imports:
-        return True
-    values: list[ast.AST] = list(source.assigned.get(head, ()))
-    values += [each for each in source.tree.body if getattr(each, "name", None) == head]
-    return len(values) == 1 and getattr(values[0], "lineno", 0) < factory.node.lineno
+    return getattr(bound, "lineno", 0) < factory.node.lineno
 
 
 def _called(session: Outside) -> str:
@@ -65,32 +54,46 @@ def _called(session: Outside) -> str:
 
 def _is_own(factory: Factory, session: Outside) -> bool:
     """Whether a session is the one that ``class Meta`` gives, called or not."""
+    said = _identity(
+        factory, factory.source, (session.source or "").replace("()", ""), factory.node
+    )
     for name in ("sqlalchemy_session", "sqlalchemy_session_factory"):
         option = factory.option(name)
         own = dotted(option.value) if option else None
-        said = (session.source or "").replace("()", "")
-        if option is not None and own is not None and _is_same(factory, said, option.source, own):
+        if said is None or option is None or own is None:
+            continue
+        if any(_sets(mention.node) for mention in factory.mentions(name)):
+            continue  # a fixture gives another
+        if said == _identity(factory, option.source, own, option.near):
             return True
     return False
 
 
-def _is_same(factory: Factory, said: str, source: Source, own: str) -> bool:
-    """Whether a name in the factory's file and one in another stand for the same."""
-    if source is factory.source:
-        return said == own
-    here, there = _identity(factory, factory.source, said), _identity(factory, source, own)
-    return here is not None and here == there
+def _sets(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
 
 
-def _identity(factory: Factory, source: Source, name: str) -> tuple[object, str] | None:
-    """Return what tells a dotted name: where its whole or its first part is defined, and the rest.
+def _identity(
+    factory: Factory, source: Source, name: str, near: ast.ClassDef | None
+) -> tuple[object, str] | None:
+    """Return what tells a dotted name that means the same whenever it is evaluated.
 
-    Of what cannot be found it is the absolute name by which it is imported.
+    That is where its whole or its first part is defined, and the rest; of what is imported from
+    elsewhere its absolute name.
     """
     head, _, rest = name.partition(".")
-    for part, left in ((name, ""), (head, rest)):
-        found = factory.project.define(source, part)
-        if found is not None:
-            return found[1], left
-    imported = source.imports.get(head)
-    return ("", source.full_name(name)) if imported and not imported.level else None
+    bound = source.binding(head, near, inside=True)
+    found = factory.project.define(source, name, near, inside=True)
+    if bound is None or (found is not None and isinstance(found[1], ast.Constant)):
+        return None
+    if found is not None:
+        return found[1], ""
+    if factory.project.is_foreign(source, name, near):
+        imported = source.imports.get(head)
+        return ("", source.full_name(name)) if imported and not imported.level else (bound, rest)
+    if not rest:
+        return bound, ""
+    holder = factory.project.define(source, head, near, inside=True)
+    value = holder[1] if holder is not None else None
+    called = dotted(value.func) if isinstance(value, ast.Call) else None
+    return (value, rest) if called and called.endswith("SQLAlchemy") else None  # Flask's

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import io
+import os
 import tokenize
-from collections import Counter
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Iterable, Iterator, NamedTuple, Tuple
+from typing import Any, Dict, Final, Iterable, Iterator, List, NamedTuple, Tuple
 
 from typing_extensions import final
 
@@ -21,6 +22,18 @@ _NEAR: Final = 3
 _FOREIGN: Final = ("factory", "factory_reuse", "sqlalchemy", "typing")
 #: How many imports to follow from one name to its definition.
 _DEEP: Final = 8
+#: How many files of a project are searched for what they name.
+_MANY: Final = 5000
+#: Directories whose code is not the project's.
+_SKIPPED: Final = ("__pycache__", "node_modules", "site-packages")
+
+FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES: Final = (ast.Module, ast.ClassDef, ast.Lambda, *FUNCTIONS)
+#: What reading and parsing a file may end in.
+UNREADABLE: Final = (SyntaxError, ValueError, LookupError, RecursionError, MemoryError)
+
+#: What binds the names of a scope: the value of a plain assignment, or the node that binds.
+Bindings = Dict[str, List[ast.AST]]
 
 
 @final
@@ -30,6 +43,15 @@ class Imported(NamedTuple):
     module: str
     attribute: str | None
     level: int
+
+
+@final
+class Mention(NamedTuple):
+    """An attribute, or an argument that may name one, with the class and function around it."""
+
+    node: ast.Attribute | ast.Constant
+    of: ast.ClassDef | None
+    function: str
 
 
 @final
@@ -46,64 +68,106 @@ class Source:
         """Parse a file.
 
         Raises:
-            SyntaxError: it is no Python, in its declared encoding or at all.
-            ValueError: it has null bytes, or is not in its encoding.
+            UNREADABLE: it is no Python, in its declared encoding or at all.
         """
         text = decoded(content)
-        return Source(path, text, ast.parse(text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Source(path, text, ast.parse(text))
 
     @cached_property
     def classes(self) -> tuple[ast.ClassDef, ...]:
         """All classes, nested ones included, in order."""
-        found = (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
-        return tuple(sorted(found, key=lambda node: (node.lineno, node.col_offset)))
+        return tuple(sorted(self.scopes, key=lambda node: (node.lineno, node.col_offset)))
+
+    @cached_property
+    def scopes(self) -> dict[ast.ClassDef, tuple[ast.AST, ...]]:
+        """The scopes around each class: classes, functions and the module, innermost first."""
+        scopes: dict[ast.ClassDef, tuple[ast.AST, ...]] = {}
+        waiting: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(self.tree, (self.tree,))]
+        for node, around in waiting:
+            for child in ast.iter_child_nodes(node):
+                inside = around
+                if isinstance(child, ast.ClassDef):
+                    scopes[child] = around
+                if isinstance(child, (ast.ClassDef, *FUNCTIONS)):
+                    inside = (child, *around)
+                waiting.append((child, inside))
+        return scopes
 
     @cached_property
     def names(self) -> dict[ast.ClassDef, str]:
         """The classes' names, with what they are nested in."""
         names: dict[ast.ClassDef, str] = {}
-        scopes: list[tuple[ast.AST, str]] = [(self.tree, "")]
-        for scope, prefix in scopes:
-            for child in ast.iter_child_nodes(scope):
-                inside = prefix
-                if isinstance(child, ast.ClassDef):
-                    names[child] = prefix + child.name
-                    inside = names[child] + "."
-                elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    inside = prefix + child.name + "()."
-                scopes.append((child, inside))
+        for node, around in self.scopes.items():
+            outer = (
+                getattr(scope, "name", "") + ("." if isinstance(scope, ast.ClassDef) else "().")
+                for scope in reversed(around[:-1])
+            )
+            names[node] = "".join(outer) + node.name
         return names
 
-    def named(self, name: str) -> ast.ClassDef | None:
-        """Return the class of this name, unless there are several or another binding."""
-        found = [node for node in self.classes if node.name == name]
-        return found[0] if len(found) == 1 and name not in self.assigned else None
+    @cached_property
+    def _bindings(self) -> dict[ast.AST, Bindings]:
+        return {}
+
+    def bindings(self, scope: ast.AST) -> Bindings:
+        """Return all that binds names in one scope, whatever the kind of statement."""
+        if scope not in self._bindings:
+            self._bindings[scope] = _bindings(scope)
+        return self._bindings[scope]
 
     @cached_property
-    def assigned(self) -> dict[str, list[ast.expr]]:
-        """The values that are assigned to module-level names, wherever that is."""
-        assigned: dict[str, list[ast.expr]] = {}
-        for name, value in assignments(self.tree.body):
-            assigned.setdefault(name, []).append(value)
-        for function in ast.walk(self.tree):
-            if isinstance(function, ast.Global):
-                for name in function.names:
-                    assigned.setdefault(name, []).extend([ast.Constant(None)] * 2)
-        return assigned
+    def _rebound(self) -> Bindings:
+        """The names that functions bind in a scope around them."""
+        rebound: Bindings = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, (ast.Global, ast.Nonlocal)):
+                for name in node.names:
+                    rebound.setdefault(name, []).append(node)
+        return rebound
+
+    def bound(self, name: str, near: ast.ClassDef | None = None, *, inside: bool = False) -> Any:
+        """Return all that binds a name, in the scope where it is looked up.
+
+        Args:
+            name: without a dot.
+            near: a class statement; else the scope is the module's.
+            inside: as the methods of that class see it, not the statement itself.
+        """
+        around = (self.tree,) if near is None else self.scopes.get(near, (self.tree,))
+        for number, scope in enumerate(around):
+            if isinstance(scope, ast.ClassDef) and (inside or number):
+                continue
+            found = self.bindings(scope).get(name, [])
+            if found:
+                first = min(getattr(node, "lineno", 0) for node in found)
+                stars = self.bindings(scope).get("*", []) if name != "*" else []
+                later = [star for star in stars if getattr(star, "lineno", 0) > first]
+                return [*found, *later, *self._rebound.get(name, [])]
+        return self._rebound.get(name, [])
+
+    def binding(
+        self, name: str, near: ast.ClassDef | None = None, *, inside: bool = False
+    ) -> ast.AST | None:
+        """Return what binds a name if that is one thing: only then it can be relied on."""
+        found = self.bound(name, near, inside=inside)
+        if found and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in found):
+            same = len({_imported(node, name) for node in found}) == 1
+            return found[0] if same else None
+        return found[0] if len(found) == 1 else None
 
     @cached_property
     def imports(self) -> dict[str, Imported]:
-        """What the names stand for that are imported somewhere in the file."""
+        """What the names stand for that are imported somewhere in the file, and not bound else."""
         imports: dict[str, Imported] = {}
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                    imports[alias.asname or whole] = Imported(whole, None, 0)
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    imported = Imported(node.module or "", alias.name, node.level)
-                    imports[alias.asname or alias.name] = imported
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                for name in _names_of(node):
+                    imports[name] = _imported(node, name)
+        for name, nodes in self.bindings(self.tree).items():
+            if not all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes):
+                imports.pop(name, None)
         return imports
 
     def full_name(self, name: str) -> str:
@@ -115,18 +179,29 @@ class Source:
         parts = (imported.module, imported.attribute or "")
         return ".".join(part for part in parts if part) + dot + rest
 
+    @cached_property
+    def mentions(self) -> dict[str, list[Mention]]:
+        """All attributes, and arguments that may be the names of some, by that name."""
+        found: dict[str, list[Mention]] = {}
+        waiting: list[tuple[ast.AST, ast.ClassDef | None, str]] = [(self.tree, None, "")]
+        for node, of, function in waiting:
+            if isinstance(node, ast.Attribute):
+                found.setdefault(node.attr, []).append(Mention(node, of, function))
+            elif isinstance(node, ast.Call):  # setattr(…, "name"), patch("module.Class.name")
+                for text in node.args:
+                    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                        name = text.value[-60:].rpartition(".")[2]
+                        found.setdefault(name, []).append(Mention(text, of, function))
+            elif isinstance(node, ast.ClassDef):
+                of, function = node, ""
+            elif isinstance(node, FUNCTIONS):
+                function = node.name
+            waiting += [(child, of, function) for child in ast.iter_child_nodes(node)]
+        return found
+
     def segment(self, node: ast.AST) -> str:
         """Return the source of an expression, on one line."""
         return " ".join((ast.get_source_segment(self.text, node) or "").split())
-
-    @cached_property
-    def uses(self) -> Counter[str]:
-        """How often each identifier occurs, in strings and comments too."""
-        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
-        try:
-            return Counter(word for token in tokens for word in words(token.string))
-        except (tokenize.TokenError, SyntaxError):
-            return Counter(words(self.text))
 
 
 def decoded(content: bytes) -> str:
@@ -135,32 +210,91 @@ def decoded(content: bytes) -> str:
     Raises:
         SyntaxError: its encoding is unknown, or contradicts its byte order mark.
         ValueError: it is not in its encoding.
+        LookupError: its encoding is none of text.
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     return io.TextIOWrapper(io.BytesIO(content), encoding).read()
 
 
-def words(text: str) -> list[str]:
-    """Return the identifiers in a text."""
-    return "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
+# Names -------------------------------------------------------------------------------------------
+
+
+def _bindings(scope: ast.AST) -> Bindings:
+    bound: Bindings = {}
+
+    def add(name: str | None, node: ast.AST) -> None:
+        if name:
+            bound.setdefault(name, []).append(node)
+
+    body: Any = getattr(scope, "body", ())
+    waiting: list[ast.AST] = list(body if isinstance(body, list) else [body])
+    if isinstance(scope, (ast.Lambda, *FUNCTIONS)):
+        waiting += [node for node in ast.walk(scope.args) if isinstance(node, ast.arg)]
+    elsewhere: set[str] = set()
+    for node in waiting:
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)):
+            add(node.name, node)
+            waiting += node.decorator_list  # the rest is a scope of its own
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for name in _names_of(node):
+                add(name, node)
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            elsewhere.update(node.names)
+        elif isinstance(node, ast.comprehension):  # whose target is its own
+            waiting += [node.iter, *node.ifs]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    add(target.id, node.value)
+                else:
+                    waiting.append(target)
+            waiting.append(node.value)
+        elif not isinstance(node, (ast.AnnAssign, ast.Lambda)):
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                add(node.id, node)
+            elif isinstance(node, ast.arg):
+                add(node.arg, node)
+            elif isinstance(node, ast.ExceptHandler) or type(node).__name__.startswith("Match"):
+                add(getattr(node, "name", None) or getattr(node, "rest", None), node)
+            waiting += ast.iter_child_nodes(node)
+    return {name: nodes for name, nodes in bound.items() if name not in elsewhere}
+
+
+def _names_of(node: ast.Import | ast.ImportFrom) -> list[str]:
+    whole = isinstance(node, ast.ImportFrom)
+    return [a.asname or (a.name if whole else a.name.partition(".")[0]) for a in node.names]
+
+
+def _imported(node: ast.Import | ast.ImportFrom, name: str) -> Imported:
+    for alias, own in zip(node.names, _names_of(node)):
+        if own == name and isinstance(node, ast.ImportFrom):
+            return Imported(node.module or "", alias.name, node.level)
+        if own == name:
+            return Imported(alias.name if alias.asname else own, None, 0)
+    return Imported("", None, 0)  # a star
+
+
+def is_value(node: ast.AST | None) -> bool:
+    """Whether a binding is a plain assignment, of which it is the value."""
+    stored = isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.expr) and not stored
 
 
 def assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the names that statements assign to, those inside an ``if`` or ``try`` too."""
+    """Yield the names that statements assign to, each alone and unconditionally."""
     for node in body:
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if node.value is not None:
-                yield node.target.id, node.value
-        elif isinstance(node, (ast.If, ast.Try, ast.With)):
-            for part in ("body", "orelse", "finalbody"):
-                yield from assignments(getattr(node, part, ()))
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            target: ast.expr = node.targets[0]
+        elif isinstance(node, ast.AnnAssign):
+            target = node.target
+        else:
+            continue
+        if isinstance(target, ast.Name) and node.value is not None:
+            yield target.id, node.value
 
 
-def dotted(node: ast.expr | None) -> str | None:
+def dotted(node: ast.AST | None) -> str | None:
     """Return ``a.b.c`` for an expression that is just that."""
     if isinstance(node, ast.Name):
         return node.id
@@ -168,6 +302,23 @@ def dotted(node: ast.expr | None) -> str | None:
         base = dotted(node.value)
         return None if base is None else f"{base}.{node.attr}"
     return None
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+def is_skipped(directory: Path) -> bool:
+    """Whether a directory is hidden, an environment, or full of the code of others."""
+    name = directory.name
+    return name.startswith(".") or name in _SKIPPED or (directory / "pyvenv.cfg").exists()
+
+
+def files_in(directory: Path) -> Iterator[Path]:
+    """Yield the Python files in a directory, in order; regular files only."""
+    for place, inside, names in os.walk(directory):
+        inside[:] = sorted(name for name in inside if not is_skipped(Path(place, name)))
+        paths = (Path(place, name) for name in sorted(names) if name.endswith(".py"))
+        yield from (path for path in paths if path.is_file() or not path.exists())
 
 
 Definition = Tuple[Source, ast.AST]
@@ -180,15 +331,19 @@ class Project:
     def __init__(self, given: Iterable[Path] = ()) -> None:
         self.given = tuple(given)
         self._sources: dict[Path, Source | None] = {}
+        self._around: dict[Path, dict[Path, bytes]] = {}
+        self._marked: dict[Path, Path | None] = {}
         #: What others remember, by the class statement.
         self.memo: dict[ast.ClassDef, Any] = {}
+        #: The classes that cannot be rewritten where they are, and why.
+        self.refused: dict[ast.ClassDef, str] = {}
 
     def source(self, path: Path) -> Source | None:
         """Return a file's source, or ``None`` if it is not there or no Python."""
         if path not in self._sources:
             try:
-                self._sources[path] = Source.of(path, path.read_bytes())
-            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                self._sources[path] = Source.of(path, path.read_bytes()) if path.is_file() else None
+            except (OSError, *UNREADABLE):
                 self._sources[path] = None
         return self._sources[path]
 
@@ -199,47 +354,103 @@ class Project:
             if source is not None:
                 yield source
 
-    def define(self, source: Source, name: str, depth: int = 0) -> Definition | None:
-        """Return where a dotted name is defined: a class, or the value of an assignment."""
+    def naming(self, source: Source, word: str) -> Iterator[Source]:
+        """Yield a file, and the others of its project that have a word somewhere."""
+        yield source
+        given = dict.fromkeys(self.given)
+        for path in {**given, **self._contents(source.path)}:
+            content = self._contents(source.path).get(path)
+            if path == source.path or (content is not None and word.encode() not in content):
+                continue
+            other = self.source(path)
+            if other is not None and word in other.text:
+                yield other
+
+    def is_searched(self, source: Source) -> bool:
+        """Whether all of a file's project is searched for what it names."""
+        return self._root(source.path) is not None and len(self._contents(source.path)) < _MANY
+
+    def _contents(self, path: Path) -> dict[Path, bytes]:
+        root = self._root(path) or path.parent
+        if root not in self._around:
+            found: dict[Path, bytes] = {}
+            self._around[root] = found
+            marked = self._root(path) is not None
+            for file in files_in(root) if marked else sorted(root.glob("*.py")):
+                if len(found) >= _MANY:
+                    break
+                try:
+                    found[file] = file.read_bytes() if file.is_file() else b""
+                except OSError:
+                    continue
+        return self._around[root]
+
+    def define(
+        self,
+        source: Source,
+        name: str,
+        near: ast.ClassDef | None = None,
+        *,
+        inside: bool = False,
+        depth: int = 0,
+    ) -> Definition | None:
+        """Return where a dotted name is defined: a class, a function, or an assigned value.
+
+        A name that is bound more than once is defined nowhere. The arguments are those of
+        `Source.bound`.
+        """
         head, _, rest = name.partition(".")
-        if not rest:
-            own = source.named(head)
-            values = source.assigned.get(head, ())
-            if own is not None:
-                return source, own
-            if len(values) == 1:
-                return source, values[0]
+        found = source.binding(head, near, inside=inside)
         if depth > _DEEP:
             return None
-        if head in source.imports:
-            return self._imported(source, source.imports[head], rest, depth)
-        for imported in source.imports.values():
-            if imported.attribute == "*":
-                module = self._module(source, imported.module, imported.level)
-                found = module and self.define(module, name, depth + 1)
-                if found:
-                    return found
+        if isinstance(found, (ast.Import, ast.ImportFrom)):
+            return self._imported(source, _imported(found, head), rest, depth)
+        if found is not None:
+            if rest or not (is_value(found) or isinstance(found, (ast.ClassDef, *FUNCTIONS))):
+                return None
+            other = dotted(found)
+            alias = other and self.define(source, other, near, inside=inside, depth=depth + 1)
+            return alias or (source, found)
+        if not source.bound(head, near, inside=inside):
+            for star in reversed(source.bindings(source.tree).get("*", [])):
+                if isinstance(star, ast.ImportFrom):
+                    module = self._module(source, star.module or "", star.level)
+                    found_there = module and self.define(module, name, depth=depth + 1)
+                    if found_there:
+                        return found_there
         return None
+
+    def is_foreign(self, source: Source, name: str, near: ast.ClassDef | None) -> bool:
+        """Whether a name is imported from a module that is not among the project's files."""
+        head, _, rest = name.partition(".")
+        found = source.binding(head, near, inside=True)
+        if not isinstance(found, (ast.Import, ast.ImportFrom)):
+            return False
+        imported = _imported(found, head)
+        parts = _parts(imported, rest)
+        modules = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return all(self._module(source, each, imported.level) is None for each in modules)
 
     def _imported(
         self, source: Source, imported: Imported, rest: str, depth: int
     ) -> Definition | None:
-        parts = [*(imported.module.split(".") if imported.module else ())]
-        parts += [part for part in (imported.attribute, *rest.split(".")) if part]
+        parts = _parts(imported, rest)
         # The longest part that is a module; what follows is defined in it.
         for end in range(len(parts) - 1, -1, -1):
             module = self._module(source, ".".join(parts[:end]), imported.level)
             if module is not None and module is not source:
-                return self.define(module, ".".join(parts[end:]), depth + 1)
+                return self.define(module, ".".join(parts[end:]), depth=depth + 1)
         return None
 
     def _module(self, source: Source, name: str, level: int) -> Source | None:
         parts = name.split(".") if name else []
         if not level and (not parts or parts[0] in _FOREIGN):
             return None
+        if level > len(source.path.parents):
+            return None
         for root in [source.path.parents[level - 1]] if level else self._roots(source.path):
             place = root.joinpath(*parts)
-            for path in (place.with_suffix(".py"), place / "__init__.py"):
+            for path in (place.parent / (place.name + ".py"), place / "__init__.py"):
                 if path.is_file() and (parts or path.name == "__init__.py"):
                     return self.source(path)
         return None
@@ -248,10 +459,17 @@ class Project:
         for distance, parent in enumerate(path.parents):
             yield parent
             yield parent / "src"
-            marked = any((parent / mark).exists() for mark in _MARKS)
-            if marked or (distance >= _NEAR and not _is_marked(path)):
+            if parent == self._root(path) or (distance >= _NEAR and self._root(path) is None):
                 return
 
+    def _root(self, path: Path) -> Path | None:
+        """Return the project's directory, if it has a mark of one."""
+        if path.parent not in self._marked:
+            marked = (p for p in path.parents if any((p / mark).exists() for mark in _MARKS))
+            self._marked[path.parent] = next(marked, None)
+        return self._marked[path.parent]
 
-def _is_marked(path: Path) -> bool:
-    return any((parent / mark).exists() for parent in path.parents for mark in _MARKS)
+
+def _parts(imported: Imported, rest: str) -> list[str]:
+    parts = imported.module.split(".") if imported.module else []
+    return [*parts, *(part for part in (imported.attribute, *rest.split(".")) if part)]
