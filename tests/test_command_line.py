@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import factory
 import pytest
@@ -552,6 +553,36 @@ def test_upgrade_diff(older, capsys):
     assert err.splitlines()[-1] == "1 to rewrite, 1 left"
     subprocess.run(["git", "apply"], input=out, text=True, check=True, cwd=older.parent.parent)
     assert '@reuse_existing(on=("name",))' in older.read_text()
+
+
+def test_upgrade_diff_of_another_encoding(older, capsysbinary):
+    """A diff has the bytes of the file."""
+    older.write_bytes(b"# coding: latin-1\n# \xe9\n" + older.read_bytes())
+    assert main(["upgrade", "--diff", "factories"]) == 0
+    diff = capsysbinary.readouterr().out
+    subprocess.run(["git", "apply"], input=diff, check=True, cwd=older.parent.parent)
+    assert b"# \xe9\n" in older.read_bytes()
+    assert b"@reuse_existing" in older.read_bytes()
+
+
+def test_upgrade_of_a_file_that_cannot_be_written(older, capsys, monkeypatch):
+    """It is listed, and those after it are written."""
+    after = older.with_name("zoo.py")
+    after.write_text(older.read_text())
+    write_bytes = Path.write_bytes
+
+    def refuse(path, content):
+        if path.name == older.name:
+            raise PermissionError(13, "Permission denied")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    status, out, _ = read(capsys, "upgrade", "factories")
+    assert status == 0
+    assert "The file cannot be written: Permission denied." in out
+    assert out.splitlines()[-1] == "1 rewritten, 2 left"
+    assert "@reuse_existing" in after.read_text()
+    assert "@reuse_existing" not in older.read_text()
 
 
 def test_upgrade_check(older, capsys):

@@ -99,7 +99,8 @@ class Factory:
         head = name.partition(".")[0]
         if self.source.bound(head, self.node) and not self.source.binding(head, self.node):
             return None
-        return self.source.full_name(dotted(found[1]) or name if found else name)
+        other, said = found or (self.source, None)
+        return self.project.full_name(other, dotted(said) or name)
 
     @cached_property
     def lineage(self) -> tuple[Factory, ...]:
@@ -252,7 +253,7 @@ class Factory:
     def kinds(self, called: ast.expr) -> set[str]:
         """Return what a function or class is called, and the bases of the latter."""
         name = dotted(called) or "?"
-        kinds = {self.source.full_name(name)}
+        kinds = {self.project.full_name(self.source, name)}
         found = self.project.define(self.source, name, self.node)
         if found is not None and isinstance(found[1], ast.ClassDef):
             lineage = factory_of(self.project, found[0], found[1])
@@ -303,7 +304,7 @@ class Factory:
             return True
         if self._is(node.func, _CALLING):
             return all(_is_builtin(each) or self._is_calm_function(each) for each in given)
-        name = self.source.full_name(dotted(node.func) or "?")
+        name = self.project.full_name(self.source, dotted(node.func) or "?")
         if name.startswith(_CONSTANTS) or _is_builtin(node.func):
             return True
         return self._is(node.func, _CALM) and all(map(self._is_calm, given))

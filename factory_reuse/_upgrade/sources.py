@@ -420,6 +420,22 @@ class Project:
                         return found_there
         return None
 
+    def full_name(self, source: Source, name: str, depth: int = 0) -> str:
+        """Return a dotted name as imported, also by way of the project's own files."""
+        head, _, rest = name.partition(".")
+        imported = source.imports.get(head)
+        ways = [] if imported is None else [(imported.module, imported.level, imported.attribute)]
+        if imported is None and not source.bound(head):
+            stars = source.bindings(source.tree).get("*", [])
+            ways = [(s.module or "", s.level, head) for s in stars if isinstance(s, ast.ImportFrom)]
+        for module_name, level, attribute in ways if depth < _DEEP else ():
+            module = self._module(source, module_name, level)
+            inner = f"{attribute}.{rest}" if rest else f"{attribute}"
+            full = self.full_name(module, inner, depth + 1) if module and attribute else inner
+            if full != inner:
+                return full
+        return source.full_name(name)
+
     def is_foreign(self, source: Source, name: str, near: ast.ClassDef | None) -> bool:
         """Whether a name is imported from a module that is not among the project's files."""
         head, _, rest = name.partition(".")
