@@ -7,7 +7,12 @@ from typing import Any, Final, Iterable
 
 from factory.alchemy import SQLAlchemyModelFactory
 from factory.base import BaseFactory
+from factory.builder import DeclarationSet
+from factory.declarations import SubFactory
+from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, decl_base
+
+from ._call import is_subfactory
 
 
 def check_arguments(factory: Any, mapper: Mapper[Any], names: Iterable[str]) -> None:
@@ -27,6 +32,24 @@ def check_arguments(factory: Any, mapper: Mapper[Any], names: Iterable[str]) -> 
         raise TypeError(
             f"{unknown[0]!r} is an invalid keyword argument for {mapper.class_.__name__}"
         )
+
+
+def check_path(factory: Any, path: str) -> None:
+    """Refuse a passed name that a SubFactory, or one below it, would hand on to its model.
+
+    Raises:
+        TypeError: as that model's constructor would raise it.
+    """
+    root, rest = DeclarationSet.split(path)
+    meta = factory._meta
+    declared = meta.pre_declarations.declarations.get(root)
+    if rest and isinstance(declared, SubFactory) and is_subfactory(declared):
+        check_path(declared.get_factory(), rest)
+        return
+    mapper = inspect(meta.get_model_class(), raiseerr=False)
+    known = meta.pre_declarations, meta.post_declarations, meta.parameters, meta.exclude
+    if isinstance(mapper, Mapper) and not any(root in names for names in known):
+        check_arguments(factory, mapper, [meta.rename.get(root, root)])
 
 
 def has_stock(factory: Any, *hooks: str) -> bool:

@@ -75,7 +75,8 @@ def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> I
     for calls in chunks:
         for index, row in enumerate(calls):
             if not _is_call(row):
-                raise _at(first + index, TypeError(f"{row!r} is no mapping of keyword arguments"))
+                error = TypeError(f"{row!r} is no mapping of keyword arguments")
+                raise _at(meta, first + index, error)
         chunk = chunk_of(meta, calls)
         made: list[Any] = []
         failure: Exception | None = None
@@ -87,7 +88,7 @@ def _created(meta: ReuseOptions, chunks: Iterable[list[Mapping[str, Any]]]) -> I
                 raise
             failure = error
         if failure is not None and chunk.turn is not None:
-            raise _at(first + chunk.turn, failure)
+            raise _at(meta, first + chunk.turn, failure)
         yield from made
         first += len(calls)
 
@@ -96,14 +97,14 @@ def _is_call(row: Any) -> bool:
     return isinstance(row, dict) and all(isinstance(name, str) for name in row)
 
 
-def _at(index: int, error: Exception) -> ReuseError:
+def _at(meta: ReuseOptions, index: int, error: Exception) -> ReuseError:
     """Return the error with the index of the row that it is about."""
     if not isinstance(error, ReuseError):
         try:
             said = str(error)
         except Exception:  # it shows a value that cannot be shown
             said = "see the cause"
-        wrapped = ReuseError(f"{type(error).__name__}: {said}")
+        wrapped = ReuseError(f"{type(error).__name__}: {said}", factory=meta.name)
         wrapped.__cause__ = error
         error = wrapped
     error.index = index

@@ -32,6 +32,8 @@ class _NamedCall:
 
     #: Whether a SubFactory may only find its row now, not make one.
     only_look = False
+    #: The names passed that go on to a SubFactory, ``category__name``.
+    paths: Collection[str] = ()
 
     def __init__(self, meta: Any, declared: Mapping[str, Any], roots: Collection[str]) -> None:
         self._meta = meta
@@ -111,6 +113,7 @@ class StepCall(_NamedCall):
         self._given = _explicit(step, stub)
         self._read: set[str] = set()
         roots = {DeclarationSet.split(name)[0] for name in self._given}
+        self.paths = [name for name in self._given if enums.SPLITTER in name]
         super().__init__(step.builder.factory_meta, declarations.declarations, roots)
 
     @property

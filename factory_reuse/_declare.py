@@ -9,6 +9,8 @@ from typing import Any, Callable, Final, Sequence, Type, TypeVar, Union, overloa
 from factory import enums
 from factory.alchemy import SQLAlchemyModelFactory
 from factory.base import BaseFactory, FactoryMetaClass, FactoryOptions
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper
 from typing_extensions import Literal
 
 from . import _scope
@@ -173,9 +175,13 @@ class ReuseMixin:
 
 def _check_factory(factory: Any) -> None:
     if not isinstance(factory, FactoryMetaClass):
+        remedy = (
+            "Decorate the factory, not its model."
+            if isinstance(inspect(factory, raiseerr=False), Mapper)
+            else "Options are keyword arguments: @reuse_existing(on=('name',))."
+        )
         raise ReuseError(
-            f"reuse_existing() takes a factory class, not {factory!r}. Options are keyword "
-            "arguments: @reuse_existing(on=('name',)).",
+            f"reuse_existing() takes a factory class, not {factory!r}. {remedy}",
             values={"factory": factory},
         )
     name, module = factory.__name__, factory.__module__

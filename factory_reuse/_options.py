@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, Session, object_session
 
 from . import _scope
-from ._arguments import check_arguments, has_stock
+from ._arguments import check_arguments, check_path, has_stock
 from ._builders import FindBuilder
 from ._cache import Entry
 from ._call import EVERYTHING, PlainCall, StepCall
@@ -256,6 +256,8 @@ class ReuseOptions(DeclaredOptions):
             keeps: whether the answer is kept for a repeated call.
         """
         check_arguments(self.factory, decision.plan.mapper, decision.call.undeclared())
+        for path in decision.call.paths:
+            check_path(self.factory, path)
         if decision.settle(found, read_only=read_only) and keeps:
             self._keep(decision, found)
 

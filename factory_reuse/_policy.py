@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, Sequence, Tuple
 from sqlalchemy.sql.elements import ClauseElement
 from typing_extensions import final
 
+from ._session import is_maker
 from .errors import ReuseError
 
 Names = Tuple[str, ...]
@@ -64,6 +65,9 @@ def checked(factory: str, options: dict[str, Any]) -> Policy:
             factory, "where", where, "an SQL expression, or a callable from the model to one"
         )
     session = options.get("session")
+    if is_maker(session):
+        wanted = "one session, or scoped_session(...) of it: it makes a new session each time"
+        raise _bad(factory, "session", session, wanted)
     if session is not None and not callable(session) and not hasattr(session, "get_bind"):
         raise _bad(factory, "session", session, "a Session, a scoped_session or a callable")
     return Policy(**options)
@@ -85,17 +89,22 @@ def _keys(factory: str, on: Any) -> tuple[Names, ...] | None:
     if isinstance(on, str):
         on = (on,)
     if hasattr(on, "key") and isinstance(on.key, str):
-        raise _bad(factory, "on", on, f"the attribute's name: on={on.key!r}")
+        raise _bad(factory, "on", _Shown(str(on)), f"the attribute's name: on={on.key!r}")
     if not isinstance(on, (tuple, list)):
         raise _bad(factory, "on", on, _ON)
-    if len(on) == 0:
+    if len(on) == 0 and isinstance(on, tuple):
         return ()
+    if len(on) == 0:
+        raise _bad(factory, "on", on, "a key; on=() is for a factory that never looks up")
     keys = (tuple(on),) if all(isinstance(part, str) for part in on) else tuple(on)
     for key in keys:
         if not isinstance(key, (tuple, list)) or not key:
             raise _bad(factory, "on", on, _ON)
         for name in key:
-            if not isinstance(name, str) or not name.isidentifier() or "__" in name.strip("_"):
+            if isinstance(name, str) and "__" in name.strip("_"):
+                root = name.partition("__")[0]
+                raise _bad(factory, "on", on, f"no path, but the relationship: on={root!r}")
+            if not isinstance(name, str) or not name.isidentifier():
                 raise _bad(factory, "on", on, _ON)
         if len(set(key)) < len(key):
             raise _bad(factory, "on", on, "a key that names each field once")
@@ -106,6 +115,12 @@ _ON: Final = (
     "'name', ('name',), a composite key ('a', 'b'), alternatives [('a',), ('b', 'c')], () or None, "
     "with the names of attributes of the model"
 )
+
+
+class _Shown(str):
+    """A value as a message shows it."""
+
+    __repr__ = str.__str__
 
 
 def _is_sql(value: Any) -> bool:

@@ -67,6 +67,11 @@ class FactoryCall(Call, Protocol):
         """What was passed, if that and constants of the factory are all that counted."""
         ...
 
+    @property
+    def paths(self) -> Iterable[str]:
+        """The names the caller passed that go on to a SubFactory."""
+        ...
+
     def undeclared(self) -> Iterable[str]:
         """The names the caller passed that the factory does not know, as the model gets them."""
         ...

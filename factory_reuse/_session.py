@@ -10,7 +10,7 @@ from typing import Any, Iterator
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SAWarning
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.util import await_only
 from typing_extensions import final
 
@@ -51,6 +51,14 @@ def real_session(source: Any, *, factory: str, model: str = "no model") -> Sessi
             factory=factory,
             model=model,
         )
+    if is_maker(found):
+        raise SessionError(
+            f"{factory} ({model}) has a sessionmaker as its session, which makes a new one at each "
+            "call. Give it one session, or scoped_session(...) of the sessionmaker.",
+            factory=factory,
+            model=model,
+            values={"session": source},
+        )
     given = f"{source!r} as its session" + ("" if found is source else f", which gave {found!r}")
     raise SessionError(
         f"{factory} ({model}) has {given}; that is no SQLAlchemy Session. {_REMEDY}",
@@ -87,9 +95,18 @@ def _resolved(source: Any) -> Any:
             found = found._get_current_object()
         elif is_async(found) or isinstance(found, Session) or not callable(found):
             break
+        elif is_maker(found):
+            break  # what it makes is another session each time
         else:
             found = found()
     return found
+
+
+def is_maker(source: Any) -> bool:
+    """Whether it is a ``sessionmaker``, whose every call is another session."""
+    extension = sys.modules.get("sqlalchemy.ext.asyncio")
+    makers = sessionmaker, getattr(extension, "async_sessionmaker", sessionmaker)
+    return isinstance(source, makers)
 
 
 def is_async(source: Any) -> bool:

@@ -93,7 +93,8 @@ BAD = {
         ("", KEYS),
         ("first name", KEYS),
         ("name,label", KEYS),
-        ("parent__name", KEYS),
+        ("parent__name", "no path, but the relationship: on='parent'"),
+        ([], "on=() is for a factory that never looks up"),
         (("name", None), KEYS),
         (("name", 1), KEYS),
         (["name", ("label",)], KEYS),
@@ -113,6 +114,7 @@ BAD = {
     ],
     "session": [
         ("session", SESSION),
+        (sessionmaker(), "scoped_session(...) of it: it makes a new session each time"),
         (1, SESSION),
         (False, SESSION),
         (object(), SESSION),
@@ -162,7 +164,8 @@ def test_a_bad_value_is_refused_at_declaration(declare, option, value, remedy):
     message = str(raised.value)
     assert message.startswith("CategoryFactory: ")
     assert f"{option}=" in message
-    assert repr(value) in message
+    # An attribute of a model has no repr that tells it.
+    assert (str(value) if hasattr(value, "class_") and option == "on" else repr(value)) in message
     assert remedy in message
     assert raised.value.factory == "CategoryFactory"
     assert list(raised.value.values) == [option]
@@ -200,7 +203,7 @@ def test_bad_unique_fields_are_refused_at_declaration(value):
 GOOD = {
     "on": [None, "name", ("name",), ["name"], ("name", "label"), [("name",), ("label",)], ()],
     "where": [None, Category.label.is_(None), Category.label, lambda model: model.label.is_(None)],
-    "session": [None, sessionmaker(), scoped_session(sessionmaker()), sessionmaker()()],
+    "session": [None, scoped_session(sessionmaker()), sessionmaker()()],
     "on_mismatch": ["keep", "warn", "raise", "update"],
     "match": ["any", "explicit"],
     "post_generation": ["explicit", "always", "never"],
@@ -331,12 +334,17 @@ def test_a_bad_argument_of_use_session_is_refused(value):
     ids=lambda value: type(value).__name__,
 )
 def test_decorating_what_is_no_factory_is_refused(value):
-    """The message shows the value, and how options are given."""
+    """The message shows the value, and how options are given or what is to be decorated."""
     with pytest.raises(ReuseError) as raised:
         reuse_existing(value)
 
     assert repr(value) in str(raised.value)
-    assert "@reuse_existing(on=('name',))" in str(raised.value)
+    remedy = (
+        "Decorate the factory, not its model."
+        if value is Category
+        else "@reuse_existing(on=('name',))"
+    )
+    assert remedy in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +408,7 @@ def test_errors_are_what_factory_boy_raises_too():
     """A suite that catches the error of a missing session, or of several rows, still does."""
     assert issubclass(SessionError, RuntimeError)
     assert issubclass(AmbiguousMatchError, MultipleResultsFound)
-    assert str(AmbiguousMatchError("two rows")) == "two rows"
+    assert AmbiguousMatchError("two rows").message == "two rows"
 
 
 DATA = {
@@ -420,7 +428,7 @@ def test_an_error_survives_pickling_and_copying(error, duplicate):
     again = duplicate(error("Write this instead.", **data))
 
     assert type(again) is error
-    assert str(again) == "Write this instead."
+    assert again.message == "Write this instead."
     assert {name: getattr(again, name) for name in data} == data
 
 

@@ -1,9 +1,12 @@
 """`get_or_create` and `find`: a call that tells what became of it, and one that only looks."""
 
+import contextlib
+
 import factory
 import pytest
 from factory.errors import FactoryError
 from keyed import current
+from sqlalchemy.orm import sessionmaker
 
 import catalog
 from catalog import Category, CategoryFactory, Product, ProductFactory
@@ -11,10 +14,12 @@ from factory_reuse import (
     AmbiguousMatchError,
     MismatchError,
     ReuseError,
+    SessionError,
     find,
     get_or_create,
     no_reuse,
     reuse_existing,
+    use_session,
 )
 from shop import Scoped, ShopFactory, never, rows
 
@@ -355,6 +360,41 @@ def test_a_mistyped_name_is_refused_on_a_hit_as_on_a_miss():
     assert messages == ["'nmae' is an invalid keyword argument for Category"] * 2
     with pytest.raises(TypeError, match="nmae"):
         find(CategoryFactory, name="Books", nmae="Games")
+
+
+@pytest.mark.backends("sqlite")
+def test_a_mistyped_path_is_refused_on_a_hit_as_on_a_miss():
+    """So is a name that a SubFactory, or one below it, hands on to its model."""
+
+    @reuse_existing
+    class DeepFactory(ProductFactory):
+        category = factory.SubFactory(NodeFactory)
+
+    for path in ("category__nmae", "category__parent__nmae"):
+        given = {"title": path, "category__name": "Books", path: "x"}
+        messages = []
+        for _ in range(2):
+            with pytest.raises(TypeError) as caught:
+                DeepFactory(**given)
+            messages.append(str(caught.value))
+            DeepFactory(title=path, category__name="Books")
+        assert messages == ["'nmae' is an invalid keyword argument for Category"] * 2
+
+
+@pytest.mark.backends("sqlite")
+@pytest.mark.parametrize("way", ["Meta", "use_session"])
+def test_sessionmaker(engine, way):
+    """A sessionmaker is no session: each call would look into another one."""
+    maker = sessionmaker(engine)
+
+    @reuse_existing(on="name")
+    class MadeFactory(CategoryFactory):
+        class Meta:
+            sqlalchemy_session = maker
+
+    scope = use_session(maker) if way == "use_session" else contextlib.nullcontext()
+    with pytest.raises(SessionError, match=r"sessionmaker .* scoped_session\(...\)"), scope:
+        MadeFactory(name="Books")
 
 
 @pytest.mark.backends("sqlite")
