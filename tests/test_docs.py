@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, List
 
@@ -15,7 +16,7 @@ import factory_reuse
 from factory_reuse import errors
 from factory_reuse._audit.findings import CODES
 from factory_reuse._audit.settings import Settings
-from factory_reuse._cli.parser import make_parser
+from factory_reuse._cli.parser import main, make_parser
 from factory_reuse._declared import PREFIX
 from factory_reuse._policy import DEFAULTS, OPTIONS
 from factory_reuse._suite.figures import Figures
@@ -161,6 +162,22 @@ def test_command_line_options() -> None:
     assert set(re.findall(r"factory-reuse (\w+)", page)) == {*parsers} - {"demo"}
     settings = set(Settings.__dataclass_fields__)
     assert all(name.replace("_", "-") in page or name in page for name in settings)
+
+
+def test_audit_on_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a page shows of an audit is what the audit says of its factories, lines folded."""
+    page = (PAGES / "how-to" / "legacy-suite.md").read_text("utf-8")
+    (source, *_), (shown, *_) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.M | re.S) for kind in ("python", "text")
+    )
+    (tmp_path / "factories.py").write_text(source, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    main(["audit", "factories.py"])
+    sys.modules.pop("factories").engine.dispose()
+    assert capsys.readouterr().out.split() == shown.split()
 
 
 def test_report_schema_says_all() -> None:
