@@ -17,7 +17,7 @@ pytestmark = pytest.mark.single
 HEAD = """\
 import factory
 from factory.alchemy import SQLAlchemyModelFactory
-from sqlalchemy import Column, ForeignKey, Integer, Numeric, String, create_engine, inspect, select
+from sqlalchemy import Column, ForeignKey, Integer, String, create_engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base, relationship, scoped_session, sessionmaker
 
@@ -30,7 +30,6 @@ class Category(Base):
     name = Column(String(50), unique=True)
     slug = Column(String(50), unique=True)
     label = Column(String(50))
-    price = Column(Numeric(10, 2))
 
 
 class Tag(Base):
