@@ -85,7 +85,7 @@ def where_expression(where: Any, model: type, factory: str) -> ColumnElement[Any
     """
     if where is None:
         return None
-    given = where
+    given: Any = where
     if not hasattr(where, "__clause_element__") and callable(where):
         try:
             given = where(model)

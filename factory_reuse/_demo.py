@@ -43,7 +43,7 @@ def report() -> str:
             *_section("SQL statements", [day.statements for day in days]),
             "",
             "Legacy is code as people write it. A new row costs a SELECT and a SAVEPOINT",
-            "more, and \"once more\" is what each later test pays.",
+            'more, and "once more" is what each later test pays.',
             f"The legacy day ended in {before.error}",
             "The decorated days end in {}".format(after.error or again.error or "no error."),
         ]

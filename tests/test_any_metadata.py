@@ -382,9 +382,9 @@ class Check:
     def _is_unforeseen(self, call: Values, verdict: Verdict) -> bool:
         """Whether no lookup could know the key that the database refuses the new row by.
 
-        The server or a function fills it: docs/explanation/keys.md, "cannot be known before the INSERT". It
-        has a column of a subclass in the same table, which the class does not map. The call gives
-        none of it, so that it is the key of no call. Or its predicate reads the foreign key of a
+        The server or a function fills it: docs/explanation/keys.md, "cannot be known before the
+        INSERT". It has a column of a subclass in the same table, which the class does not map.
+        The call gives none of it, so that it is the key of no call. Or its predicate reads the foreign key of a
         parent that is yet to be made.
         """
         unflushed = [{**self.description.declared, **call}]
