@@ -384,8 +384,8 @@ class Check:
 
         The server or a function fills it: docs/explanation/keys.md, "cannot be known before the
         INSERT". It has a column of a subclass in the same table, which the class does not map.
-        The call gives none of it, so that it is the key of no call. Or its predicate reads the foreign key of a
-        parent that is yet to be made.
+        The call gives none of it, so that it is the key of no call. Or its predicate reads the
+        foreign key of a parent that is yet to be made.
         """
         unflushed = [{**self.description.declared, **call}]
         given = self._columns_of(unflushed[0]).union(
