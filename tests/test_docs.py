@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs"
 
 
+@pytest.mark.usefixtures("engines_disposed")
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted(PAGES.rglob("*.md"))], ids=lambda page: page.stem
 )

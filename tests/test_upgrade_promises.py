@@ -12,7 +12,7 @@ pytest.importorskip("libcst")
 from factory_reuse._upgrade import cautions
 from factory_reuse._upgrade.files import upgrade
 
-pytestmark = pytest.mark.single
+pytestmark = [pytest.mark.single, pytest.mark.usefixtures("engines_disposed")]
 
 HEAD = """\
 import factory
