@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("libcst")
 
+import factory_reuse
 from factory_reuse._upgrade import cautions
 from factory_reuse._upgrade.files import upgrade
 
@@ -575,3 +577,26 @@ def test_more_forms_are_understood(project, head, lookup):
     project.write(HEAD + head + PLAIN + lookup)
     (result,) = project.upgrade()
     assert b'@reuse_existing(on=("name",))' in result.after
+
+
+def test_other_classes_of_the_same_name_are_other_classes(project):
+    """A file that has the class's name for its own, or in prose, has no say in what it names."""
+    project.write(
+        TAG,
+        other='"""TagFactory."""\n\nclass TagFactory:\n    pass\n\nTagFactory._create()\n',
+        prose='"""TagFactory."""\n\ndef show(it):\n    return it._meta.sqlalchemy_get_or_create\n',
+        third="from other import TagFactory\n\nTagFactory._meta.sqlalchemy_get_or_create = ()\n",
+    )
+    (result,) = project.upgrade()
+    assert [each.factory for each in result.rewritten] == ["TagFactory"]
+    project.write(TAG, user="import factories\n\nfactories.TagFactory._create(1)\n")
+    (result,) = project.upgrade()
+    assert result.left
+
+
+def test_the_shop(tmp_path):
+    """The shop's legacy factories are rewritten where they stand."""
+    shop = Path(factory_reuse.__file__).parent / "_shop" / "legacy.py"
+    (result,) = upgrade([shop])
+    assert [each.factory for each in result.rewritten] == ["CategoryFactory", "ProductFactory"]
+    assert not result.left

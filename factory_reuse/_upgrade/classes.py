@@ -219,7 +219,8 @@ class Factory:
         names = {each.node.name for each in family}
         nodes = {each.node for each in family}
         sources = dict.fromkeys(each.source for each in family)
-        sources.update(dict.fromkeys(self.project.naming(self.source, self.node.name)))
+        naming = self.project.naming(self.source, self.node.name)
+        sources.update(dict.fromkeys(each for each in naming if self._is_known_to(each)))
         for source in sources:
             for mention in source.mentions.get(name, ()):
                 if isinstance(mention.node, ast.Constant):
@@ -231,6 +232,17 @@ class Factory:
                     outside = mention.of is not None and mention.of not in nodes
                     if last in names or not (outside and last in ("cls", "self", "")):
                         yield mention
+
+    def _is_known_to(self, source: Source) -> bool:
+        """Whether a file that has this class's name may mean this class by it.
+
+        It may mean one of its own or of a third file, or have the name in prose alone.
+        """
+        name = self.node.name
+        found = self.project.define(source, name)
+        if found is not None:
+            return found[1] is self.node
+        return name in source.imports or name in source.mentions
 
     def declaration(self, name: str) -> ast.AST | None:
         """Return what a field is declared as, here or in a base."""

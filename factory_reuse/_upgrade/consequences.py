@@ -23,29 +23,37 @@ def post_generation(factory: Factory) -> str | None:
     return "always" if any(each.post_generates for each in factory.family) else None
 
 
-def is_lazy(factory: Factory, persistence: str | None = None) -> bool:
-    """Whether new rows are known to stay pending, as factory_boy leaves them by default.
+def of_pending(
+    factory: Factory, form: GetOrCreate | None = None, persistence: str | None = None
+) -> str:
+    """Return what a test may see of pending rows: those of others, or its own.
 
     Args:
+        factory: by factory_boy's default its own rows stay pending.
+        form: what its ``_create`` did.
         persistence: what is written into ``class Meta``.
     """
+    if form is not None and "no_autoflush" in form.notes:
+        return cautions.NO_AUTOFLUSH
     option = factory.option(PERSISTENCE)
     if persistence is not None:
-        return persistence == "None"
-    if option is None:
-        return factory.is_known
-    return isinstance(option.value, ast.Constant) and option.value.value is None
+        lazy = persistence == "None"
+    elif option is None:
+        lazy = factory.is_known
+    else:
+        lazy = isinstance(option.value, ast.Constant) and option.value.value is None
+    return cautions.LAZY if lazy else cautions.PENDING
 
 
 def of_class(
-    factory: Factory, keys: Fields, *, unguarded: Iterable[str], lazy: bool
+    factory: Factory, keys: Fields, *, unguarded: Iterable[str], pending: str
 ) -> Iterator[str]:
     """Yield what a test may see because of how the class is.
 
     Args:
         keys: the fields that are looked up by, as far as they are known.
         unguarded: those of the fields that were looked up by also if they were ``None``.
-        lazy: whether new rows stay pending.
+        pending: what there is to say of rows that are pending.
     """
     family = factory.family
     fields = {field for key in keys for field in key}
@@ -58,7 +66,7 @@ def of_class(
         yield cautions.MISSING
     if any(field.endswith("_id") for field in fields):
         yield cautions.FOREIGN
-    yield cautions.LAZY if lazy else cautions.PENDING
+    yield pending
     if any(each.does_more(fields) for each in family):
         yield cautions.DECLARATIONS
     if any(each.unknown for each in family):
@@ -92,8 +100,6 @@ def of_form(
         yield cautions.RELOADED
     if "returns None" in form.notes:
         yield cautions.RETURNS_NONE
-    if "no_autoflush" in form.notes:
-        yield cautions.NO_AUTOFLUSH
     if "rollback" in form.notes:
         yield cautions.ROLLBACK
     if form.caches:

@@ -99,7 +99,7 @@ def upgrade(paths: Iterable[Path], *, writing: bool = False) -> Iterator[FileUpg
     """
     files: dict[str, Path] = {}  # each once, whatever links lead there
     for path in paths:
-        for file in files_in(path) if path.is_dir() else [path]:
+        for file in files_in(path) if os.path.isdir(path) else [path]:
             files.setdefault(os.path.realpath(file), file)
     project = Project(Path(os.path.abspath(file)) for file in files.values())
     done = {file: _upgrade(project, file, writing=writing) for file in files.values()}
@@ -113,7 +113,7 @@ def upgrade(paths: Iterable[Path], *, writing: bool = False) -> Iterator[FileUpg
 
 
 def _upgrade(project: Project, file: Path, *, writing: bool) -> FileUpgrade:
-    if file.exists() and not file.is_file():
+    if os.path.exists(file) and not os.path.isfile(file):
         return _left(file, b"", 0, "It is no regular file.")
     try:
         content = file.read_bytes()

@@ -160,7 +160,7 @@ def _of_method(
             factory,
             form.keys,
             unguarded=form.unguarded,
-            lazy=consequences.is_lazy(factory, persisted),
+            pending=consequences.of_pending(factory, form, persisted),
         )
     )
     found += consequences.of_form(factory, form, session, persisted)
@@ -219,7 +219,7 @@ def _of_option(factory: Factory, option: Option) -> Lookup | None:
         option=doubt is None,
         cautions=(
             *consequences.of_class(
-                factory, (fields,), unguarded=fields, lazy=consequences.is_lazy(factory)
+                factory, (fields,), unguarded=fields, pending=consequences.of_pending(factory)
             ),
             cautions.GET_OR_CREATE,
         ),

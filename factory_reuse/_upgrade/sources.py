@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import tokenize
 import warnings
 from dataclasses import dataclass
@@ -318,7 +319,7 @@ def files_in(directory: Path) -> Iterator[Path]:
     for place, inside, names in os.walk(directory):
         inside[:] = sorted(name for name in inside if not is_skipped(Path(place, name)))
         paths = (Path(place, name) for name in sorted(names) if name.endswith(".py"))
-        yield from (path for path in paths if path.is_file() or not path.exists())
+        yield from (p for p in paths if os.path.isfile(p) or not os.path.exists(p))
 
 
 Definition = Tuple[Source, ast.AST]
@@ -358,9 +359,10 @@ class Project:
         """Yield a file, and the others of its project that have a word somewhere."""
         yield source
         given = dict.fromkeys(self.given)
+        found = re.compile(rb"\b%s\b" % re.escape(word).encode()).search if word.isascii() else bool
         for path in {**given, **self._contents(source.path)}:
             content = self._contents(source.path).get(path)
-            if path == source.path or (content is not None and word.encode() not in content):
+            if path == source.path or (content is not None and not found(content)):
                 continue
             other = self.source(path)
             if other is not None and word in other.text:
