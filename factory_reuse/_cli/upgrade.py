@@ -67,8 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
 def write_diff(diff: bytes) -> None:
     """Write a diff to standard output as it is, in the encoding of its file."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(diff)
-    sys.stdout.buffer.flush()
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(diff)
+        sys.stdout.buffer.flush()
+    else:  # redirected to text
+        sys.stdout.write(diff.decode("utf-8", "replace"))
 
 
 def write_summary(upgraded: Sequence[FileUpgrade], on: Paper, *, dry: bool) -> None:
