@@ -221,7 +221,7 @@ def engines_disposed() -> Iterator[None]:
     """
     made: Set[Engine] = set()
 
-    def note(connection: Any) -> None:
+    def note(connection: Any, *branch: Any) -> None:  # which SQLAlchemy 1.4 tells of, too
         made.add(connection.engine)
 
     event.listen(Engine, "engine_connect", note)

@@ -178,7 +178,11 @@ def test_audit_on_a_page(
     monkeypatch.syspath_prepend(str(tmp_path))
     main(["audit", "factories.py"])
     sys.modules.pop("factories").engine.dispose()
-    assert capsys.readouterr().out.split() == shown.split()
+    # How many of Faker's values repeat is another matter in another version of it.
+    said, shown = (
+        re.sub(r"\d+ of 1000", "some of 1000", text) for text in (capsys.readouterr().out, shown)
+    )
+    assert said.split() == shown.split()
 
 
 def test_report_schema_says_all() -> None:
