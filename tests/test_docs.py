@@ -150,8 +150,9 @@ def test_audit_codes() -> None:
 def test_command_line_options() -> None:
     """Each command, option and setting is explained, and no other."""
     page = (PAGES / "reference" / "command-line.md").read_text("utf-8")
-    (commands,) = make_parser()._subparsers._group_actions  # type: ignore[union-attr]
-    parsers: Any = commands.choices
+    parser: Any = make_parser()
+    (commands,) = parser._subparsers._group_actions
+    parsers = commands.choices
     options = {
         option
         for parser in parsers.values()

@@ -17,7 +17,9 @@ from factory_reuse._upgrade.files import upgrade
 pytestmark = [
     pytest.mark.single,
     pytest.mark.thorough,
-    pytest.mark.skipif(sys.version_info < (3, 9), reason="ast.unparse"),
+    pytest.mark.skipif(
+        sys.version_info < (3, 9), reason="Python 3.8 has no ast.unparse, which writes the mutants"
+    ),
 ]
 
 STATEMENTS = (

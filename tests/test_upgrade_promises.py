@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_written_is_left(project, monkeypatch):
     assert all(result.changed for result in project.upgrade("factories", "base"))
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_only_regular_files_are_read(project):
     """A pipe would never end."""
     os.mkfifo(project.path / "pipe.py")

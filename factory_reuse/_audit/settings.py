@@ -140,6 +140,7 @@ def _of_pyproject(path: Path) -> dict[str, Any]:
         import tomllib
     except ImportError:
         try:
+            # The same module under its older name; a checker has one of the two at most.
             import tomli as tomllib  # type: ignore[no-redef, import-not-found, unused-ignore]
         except ImportError:
             if not re.search(rf"^\s*\[\s*tool\s*\.\s*\W?{SECTION}\W", text, re.M):

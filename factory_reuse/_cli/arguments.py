@@ -79,6 +79,6 @@ def _python_type(factory: Any, name: str) -> type | None:
         return None
     try:
         found: type = mapper.column_attrs[last].columns[0].type.python_type
-    except NotImplementedError:
+    except NotImplementedError:  # documented: what python_type raises where a type names none
         return None
     return found

@@ -128,9 +128,9 @@ def _top(body: Sequence[_Statement]) -> int:
     place = 0
     for number, statement in enumerate(body):
         inner = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
-        docstring = number == 0 and isinstance(inner, cst.Expr)
-        if docstring and isinstance(inner.value, (cst.SimpleString, cst.ConcatenatedString)):  # type: ignore[union-attr]
-            place = 1
+        value = inner.value if isinstance(inner, cst.Expr) else None
+        if number == 0 and isinstance(value, (cst.SimpleString, cst.ConcatenatedString)):
+            place = 1  # a docstring
         elif "__future__" in _modules(statement):
             place = number + 1
     return place

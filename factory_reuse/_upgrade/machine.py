@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Hashable, Sequence
@@ -91,7 +92,7 @@ class Method:
 
 
 @dataclass
-class Machine:
+class Machine(ABC):
     """A way through a method.
 
     Attributes:
@@ -122,9 +123,9 @@ class Machine:
     stored: dict[Fields, Value] = field(default_factory=dict)
     handlers: list[str] = field(default_factory=list)
 
+    @abstractmethod
     def value(self, node: ast.expr) -> Value:
         """Return what an expression stands for."""
-        raise NotImplementedError
 
     def decide(self, decision: Decision) -> bool:
         """Return how a question comes out here, the same each time it is asked."""
