@@ -1,17 +1,16 @@
 """What `upgrade` rewrites: the same calls give the same rows before and after."""
 
-import itertools
 import textwrap
 
 import pytest
 
 pytest.importorskip("libcst")
 
-from factory_reuse._upgrade.files import upgrade
+from rewritten import BASE, MODELS, run, upgrader
 
 pytestmark = pytest.mark.single
 
-HEAD = '''\
+IMPORTS = '''\
 """Factories of a shop."""
 
 from __future__ import annotations
@@ -24,33 +23,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import declarative_base, relationship, scoped_session, sessionmaker
 from sqlalchemy.orm.exc import NoResultFound
 
-Base = declarative_base()
-
-
-class Category(Base):
-    __tablename__ = "categories"
-
-    id = Column(Integer, primary_key=True)
-    name = Column(String(50), unique=True)
-    slug = Column(String(50), unique=True)
-    label = Column(String(50))
-
-
-class Product(Base):
-    __tablename__ = "products"
-    __table_args__ = (UniqueConstraint("category_id", "title"),)
-
-    id = Column(Integer, primary_key=True)
-    title = Column(String(50))
-    category_id = Column(ForeignKey("categories.id"))
-    category = relationship(Category)
-
-
-engine = create_engine("sqlite://", future=True)
-Base.metadata.create_all(engine)
-session = scoped_session(sessionmaker(engine, future=True))
-
-
+'''
+TAIL = """\
 SessionLocal = sessionmaker(engine)
 
 
@@ -58,18 +32,12 @@ def get_session():
     return session()
 
 
-class BaseFactory(SQLAlchemyModelFactory):
-    class Meta:
-        abstract = True
-        sqlalchemy_session = session
-        sqlalchemy_session_persistence = "flush"
-
-
 FIELDS = ("name",)
 _MODULE_CACHE = {}
 
 
-'''
+"""
+HEAD = IMPORTS + MODELS + BASE + TAIL
 
 FACTORY = """\
 class CategoryFactory(BaseFactory):
@@ -102,30 +70,7 @@ def with_body(body, fields=""):
 @pytest.fixture
 def upgraded(tmp_path):
     """Return what becomes of a source."""
-    numbers = itertools.count()
-
-    def upgraded(source):
-        directory = tmp_path / str(next(numbers))
-        directory.mkdir()
-        (directory / "pytest.ini").write_text("[pytest]\n")
-        path = directory / "factories.py"
-        path.write_bytes(source if isinstance(source, bytes) else source.encode())
-        (result,) = upgrade([path])
-        return result
-
-    return upgraded
-
-
-def run(source, script):
-    """Run a script after a module's source, and return what it puts into `seen`."""
-    names = {"__name__": "factories_of_a_test", "seen": []}
-    exec(compile(source, "factories.py", "exec"), names)
-    try:
-        exec(compile(textwrap.dedent(script), "script.py", "exec"), names)
-    finally:
-        names["session"].remove()
-        names["engine"].dispose()
-    return names["seen"]
+    return upgrader(tmp_path)
 
 
 BY_NAME = """\

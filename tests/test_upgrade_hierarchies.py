@@ -1,81 +1,33 @@
 """`upgrade` on `sqlalchemy_get_or_create`, hierarchies, sessions and persistence."""
 
-import itertools
-import textwrap
 import warnings
 
 import pytest
 
 pytest.importorskip("libcst")
 
-from factory_reuse._upgrade.files import upgrade
+from rewritten import BASE, run, upgrader
+from rewritten import MODELS as SHOP
 
 pytestmark = pytest.mark.single
 
-MODELS = """\
+MODELS = (
+    """\
 import factory
 from factory.alchemy import SQLAlchemyModelFactory
 from sqlalchemy import Column, ForeignKey, Integer, String, UniqueConstraint, create_engine
 from sqlalchemy.orm import declarative_base, relationship, scoped_session, sessionmaker
 
-Base = declarative_base()
-
-
-class Category(Base):
-    __tablename__ = "categories"
-
-    id = Column(Integer, primary_key=True)
-    name = Column(String(50), unique=True)
-    slug = Column(String(50), unique=True)
-    label = Column(String(50))
-
-
-class Product(Base):
-    __tablename__ = "products"
-    __table_args__ = (UniqueConstraint("category_id", "title"),)
-
-    id = Column(Integer, primary_key=True)
-    title = Column(String(50))
-    sku = Column(String(50), unique=True)
-    category_id = Column(ForeignKey("categories.id"))
-    category = relationship(Category)
-
-
-engine = create_engine("sqlite://", future=True)
-Base.metadata.create_all(engine)
-session = scoped_session(sessionmaker(engine, future=True))
-
 
 """
-
-BASE = """\
-class BaseFactory(SQLAlchemyModelFactory):
-    class Meta:
-        abstract = True
-        sqlalchemy_session = session
-        sqlalchemy_session_persistence = "flush"
-
-
-"""
+    + SHOP
+)
 
 
 @pytest.fixture
 def upgraded(tmp_path):
     """Return what becomes of a source."""
-    numbers = itertools.count()
-
-    def upgraded(source, **settings):
-        directory = tmp_path / str(next(numbers))
-        directory.mkdir()
-        (directory / "pytest.ini").write_text("[pytest]\n")
-        for name, text in settings.items():
-            (directory / name.replace("_", ".")).write_text(text)
-        path = directory / "factories.py"
-        path.write_text(source)
-        (result,) = upgrade([path])
-        return result
-
-    return upgraded
+    return upgrader(tmp_path)
 
 
 @pytest.fixture
@@ -92,17 +44,6 @@ def same(upgraded):
         return after
 
     return same
-
-
-def run(source, script):
-    names = {"__name__": "factories_of_a_test", "seen": []}
-    exec(compile(source, "factories.py", "exec"), names)
-    try:
-        exec(compile(textwrap.dedent(script), "script.py", "exec"), names)
-    finally:
-        names["session"].remove()
-        names["engine"].dispose()
-    return names["seen"]
 
 
 def created(factory, *calls):
