@@ -13,7 +13,8 @@ Downwards, each module importing only those below it:
 - ``machine``, ``values``: what that way remembers, and what its expressions stand for.
 - ``models``: what a model's class says to be unique.
 - ``classes``: bases, ``class Meta`` and declarations of a factory.
-- ``sources``, ``settings``: parsed files and where a name is defined; pytest's settings.
+- ``project``: the files of a project, and where a name is defined in them.
+- ``sources``, ``settings``: parsed files and what their names are bound to; pytest's settings.
 
 Nothing of the project that is upgraded is imported or run.
 """

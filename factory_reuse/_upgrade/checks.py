@@ -11,7 +11,8 @@ from .expressions import is_fixed
 from .forms import looks_up, passes_on
 from .machine import Method
 from .paths import GetOrCreate
-from .sources import Project, dotted
+from .project import Project
+from .sources import dotted
 from .values import OWN, Stop
 
 GET_OR_CREATE: Final = "sqlalchemy_get_or_create"

@@ -10,15 +10,8 @@ from typing import Final, Iterable, Iterator
 
 from typing_extensions import final
 
-from .sources import (
-    FUNCTIONS,
-    Mention,
-    Project,
-    Source,
-    assignments,
-    dotted,
-    is_value,
-)
+from .project import Project
+from .sources import FUNCTIONS, Mention, Source, assignments, dotted, is_value
 
 #: factory_boy's base class that saves what it makes.
 ROOT: Final = "SQLAlchemyModelFactory"

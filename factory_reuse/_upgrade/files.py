@@ -13,8 +13,9 @@ from typing import Final, Iterable, Iterator, Sequence
 from typing_extensions import final
 
 from .edit import Unchangeable, edited
+from .project import Project, files_in
 from .recognise import Lookup, NotUnderstood, recognise
-from .sources import UNREADABLE, Project, Source, files_in
+from .sources import UNREADABLE, Source
 
 #: What a file has that is read further.
 _RELEVANT: Final = re.compile(r"_create|def (create|_save)\b")

@@ -9,7 +9,8 @@ from typing import Final, Iterator, Sequence
 from typing_extensions import final
 
 from .classes import Factory
-from .sources import Project, Source, assignments, dotted
+from .project import Project
+from .sources import Source, assignments, dotted
 
 _COLUMNS: Final = ("Column", "mapped_column", "Field")
 

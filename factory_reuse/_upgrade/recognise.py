@@ -24,8 +24,9 @@ from .checks import (
 from .classes import SAVING, Factory, Option, factory_of
 from .forms import form_of, looks_up, passes_on
 from .paths import GetOrCreate
+from .project import Project
 from .sessions import session_option
-from .sources import Project, Source
+from .sources import Source
 from .values import Fields, Stop
 
 

@@ -7,8 +7,8 @@ from typing import Iterator
 
 from typing_extensions import final
 
+from factory_reuse._upgrade.project import Project
 from factory_reuse._upgrade.recognise import Lookup, NotUnderstood, Recognised, recognise
-from factory_reuse._upgrade.sources import Project
 
 from ..findings import Finding
 from ..places import Places
