@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Iterable, Mapping
 
 from sqlalchemy import Column, inspect, literal
 from sqlalchemy.orm import Mapper, base
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.interfaces import MANYTOONE
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.visitors import iterate
 from typing_extensions import final
 
-from ._blank import Read, assigned, is_hybrid
+from ._blank import Read, assigned
+from ._names import direct_names, indirect_names, synonyms
 from ._values import MISSING, Call, Unsaved, coerce, described, equal, exact_type, fits
 from .errors import MismatchError
 
@@ -52,8 +52,8 @@ class MappedColumn:
         self.column = column
         self.attribute: str = mapper.get_property_by_column(column).key
         self.primary_key = any(column is part for part in mapper.primary_key)
-        self.direct = tuple(_direct_names(mapper, column, self.attribute))
-        self.indirect = tuple(_indirect_names(mapper, column, self.attribute))
+        self.direct = tuple(direct_names(mapper, column, self.attribute))
+        self.indirect = tuple(indirect_names(mapper, column, self.attribute))
         self.related: tuple[tuple[str, Any], ...] = tuple(
             (relationship.key, source)
             for relationship in mapper.relationships
@@ -62,7 +62,7 @@ class MappedColumn:
             if target is column
         )
         self.relatives: dict[str, str] = {
-            name: key for key, _ in self.related for name in (key, *_synonyms(mapper, key))
+            name: key for key, _ in self.related for name in (key, *synonyms(mapper, key))
         }
         self._exact_type = exact_type(column.type)
         self._own = (*self.direct, *self.indirect)
@@ -325,63 +325,6 @@ def _own_column(mapper: Mapper[Any], column: Column[Any]) -> Any:
     """Return the table's column itself for one out of an ORM expression, which is a copy."""
     tables = [table for table in mapper.tables if str(table) == str(column.table)]
     return tables[0].c.get(column.key) if tables else None
-
-
-def _direct_names(mapper: Mapper[Any], column: Column[Any], attribute: str) -> Iterator[str]:
-    yield attribute
-    yield from _synonyms(mapper, attribute)
-    for name in _settable_hybrids(mapper):
-        if hybrid_column(mapper, name) is column:
-            yield name
-    public = attribute.lstrip("_")
-    if public != attribute and public not in mapper.all_orm_descriptors:
-        yield public
-
-
-def _indirect_names(mapper: Mapper[Any], column: Column[Any], attribute: str) -> Iterator[str]:
-    for composite in mapper.composites:
-        if any(held.key == attribute for held in composite.props):
-            yield composite.key
-    for name in _settable_hybrids(mapper):
-        element = _hybrid_element(mapper, name)
-        if element is None or hybrid_column(mapper, name) is not None:
-            continue
-        if any(
-            isinstance(read, Column) and column.shares_lineage(read) for read in iterate(element)
-        ):
-            yield name
-
-
-def _synonyms(mapper: Mapper[Any], attribute: str) -> Iterator[str]:
-    """Yield the names of an attribute's synonyms, and of theirs."""
-    for name, synonym in mapper.synonyms.items():
-        if synonym.name == attribute:
-            yield name
-            yield from _synonyms(mapper, name)
-
-
-def _settable_hybrids(mapper: Mapper[Any]) -> Iterator[str]:
-    # One without a setter cannot be given; and reading it on the class runs the project's code,
-    # which may do anything there, loop forever included.
-    for name, descriptor in mapper.all_orm_descriptors.items():
-        if is_hybrid(descriptor) and getattr(descriptor, "fset", None) is not None:
-            yield name
-
-
-def hybrid_column(mapper: Mapper[Any], name: str) -> Column[Any] | None:
-    """Return the table column that a hybrid stands for in SQL, or ``None``."""
-    element = _hybrid_element(mapper, name)
-    if not isinstance(element, Column):
-        return None
-    return next((column for column in mapper.columns if column.shares_lineage(element)), None)
-
-
-def _hybrid_element(mapper: Mapper[Any], name: str) -> ClauseElement | None:
-    try:
-        element = getattr(mapper.class_, name).__clause_element__()
-    except Exception:  # a hybrid without an SQL side may raise anything on the class
-        return None
-    return element if isinstance(element, ClauseElement) else None
 
 
 def _preferred(call: Call, names: Iterable[str]) -> str | None:

@@ -11,7 +11,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import final
 
-from ._columns import MappedColumn, hybrid_column, mapped_column
+from ._columns import MappedColumn, mapped_column
+from ._names import hybrid_column
 from ._parts import ColumnPart, HybridPart, Part, PredicatePart, columns_in
 from ._unique import unique_parts
 from ._values import MISSING, Call, Unsaved, described

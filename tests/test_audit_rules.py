@@ -184,6 +184,16 @@ class CategoryFactory(Of):
 """
 
 
+# Below a factory of categories.
+LOOKUP = """
+    @classmethod
+    def _create(cls, model_class, *args, **kwargs):
+        session = cls._meta.sqlalchemy_session
+        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
+        return found or super()._create(model_class, *args, **kwargs)
+"""
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -413,16 +423,7 @@ def test_lookup_without_an_index(project):
 
 def test_hand_written_lookup(project):
     """A lookup in `_create` that upgrade understands is found, and no other `_create`."""
-    source = (
-        CATEGORY.format(decorator="", name="factory.Sequence(str)")
-        + """
-    @classmethod
-    def _create(cls, model_class, *args, **kwargs):
-        session = cls._meta.sqlalchemy_session
-        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
-        return found or super()._create(model_class, *args, **kwargs)
-"""
-    )
+    source = CATEGORY.format(decorator="", name="factory.Sequence(str)") + LOOKUP
     assert ("FR502", "CategoryFactory") in project.codes(source)
     other = source.replace("found or super()", "super()")
     assert "FR502" not in [code for code, _ in project.codes(other)]
@@ -665,16 +666,7 @@ class OffFactory(BaseFactory):
     name = "Books"
 """
     assert project.codes(source) == []
-    by_hand = (
-        CATEGORY.format(decorator="", name="'Books'")
-        + """
-    @classmethod
-    def _create(cls, model_class, *args, **kwargs):
-        session = cls._meta.sqlalchemy_session
-        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
-        return found or super()._create(model_class, *args, **kwargs)
-"""
-    )
+    by_hand = CATEGORY.format(decorator="", name="'Books'") + LOOKUP
     assert project.codes(by_hand) == [("FR502", "CategoryFactory")]
 
 
@@ -868,16 +860,7 @@ def test_partial_index_that_the_database_lacks(project):
 
 def test_one_cause_one_remedy(project):
     """A lookup in `_create` is judged as a lookup, and beside a decorator it is to be removed."""
-    by_hand = (
-        CATEGORY.format(decorator="{}", name="factory.Faker('word')")
-        + """
-    @classmethod
-    def _create(cls, model_class, *args, **kwargs):
-        session = cls._meta.sqlalchemy_session
-        found = session.query(model_class).filter_by(name=kwargs["name"]).first()
-        return found or super()._create(model_class, *args, **kwargs)
-"""
-    )
+    by_hand = CATEGORY.format(decorator="{}", name="factory.Faker('word')") + LOOKUP
     drawn, lookup = project.audit(by_hand.format("")).findings
     assert (drawn.code, lookup.code) == ("FR201", "FR502")
     assert "a call gets the row of another call" in drawn.reason
