@@ -237,7 +237,7 @@ class _Call:
         return "a value is NULL or only known after the INSERT, or a parent has no row yet"
 
     def _hit(self, decision: Decision, found: Found, depth: int) -> Iterator[Line]:
-        contradictions, others = decision._differences(found)
+        contradictions, others = decision.differences_of(found)
         policy = decision.plan.policy.on_mismatch
         refused = (contradictions and policy != "update") or (others and policy == "raise")
         row = _row(found.obj)

@@ -203,7 +203,7 @@ class Decision:
             if found is None:
                 continue
             before = self._keys[: self._keys.index(key)]
-            if not any(map(waiting.__contains__, before)) or not self._differences(found)[0]:
+            if not any(map(waiting.__contains__, before)) or not self.differences_of(found)[0]:
                 return found
             passed_over = passed_over or found
         return passed_over
@@ -268,7 +268,7 @@ class Decision:
             return False
         if policy.refresh and not inspect(found.obj).pending:
             self._refresh(found.obj)
-        contradictions, others = self._differences(found)
+        contradictions, others = self.differences_of(found)
         if not contradictions and not others:
             return True
         settle(
@@ -321,7 +321,7 @@ class Decision:
         if self.plan.commit:
             self.session.commit()
 
-    def _differences(self, found: Found) -> tuple[list[Difference], list[Difference]]:
+    def differences_of(self, found: Found) -> tuple[list[Difference], list[Difference]]:
         """Return the passed values that the row contradicts: those of other keys, and the rest."""
         names = self.plan.names
         # What the lookup has compared already is left out. Of a row that refused the INSERT, it was

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 from typing import Final
 
-from .audit import database
+from .database import database
 from .paper import paper
 
 NAME: Final = "explain"
