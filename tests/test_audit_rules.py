@@ -733,6 +733,8 @@ def test_where_that_nobody_can_read(project):
     (finding,) = project.audit(alone).findings
     assert finding.code == "FR001"
     assert "must be an SQL expression" in finding.reason
+    (finding,) = project.audit(alone.replace("('email',)", "('phone',)")).findings
+    assert finding.code == "FR001"
 
 
 def test_expression_over_a_unique_column(project):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Callable, Iterable, Iterator, Sequence
+from typing import Any, Callable, Iterable, Iterator
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import final
-
-from factory_reuse.errors import ReuseError
 
 from .findings import CODES, SEVERITIES, Finding
 from .modules import FailedImport, factories_in, import_all
@@ -77,21 +75,7 @@ def audit(
         baseline: the identities of findings that are accepted.
     """
     imported = import_all(names)
-    return audit_modules(
-        imported.modules, settings, engine=engine, baseline=baseline, failed=imported.failed
-    )
-
-
-def audit_modules(
-    modules: Sequence[ModuleType],
-    settings: Settings,
-    *,
-    engine: Engine | None = None,
-    baseline: frozenset[str] = frozenset(),
-    failed: Sequence[FailedImport] = (),
-) -> Audit:
-    """The same, for modules that are imported already."""
-    homes = factories_in(modules)
+    homes = factories_in(imported.modules)
     places = Places(homes)
     found: list[tuple[Any, Finding]] = []
     subjects = []
@@ -118,10 +102,10 @@ def audit_modules(
     return Audit(
         factories=tuple(_audited(subject, places) for subject in suite.subjects),
         findings=tuple(sorted(_new(heard, baseline), key=_order)),
-        failed=tuple(failed),
+        failed=tuple(imported.failed),
         ignored=len(found) - len(heard),
         accepted=sum(finding.identity in baseline for finding in heard),
-        outdated=tuple(sorted(_outdated(baseline - identities, modules, settings))),
+        outdated=tuple(sorted(_outdated(baseline - identities, imported.modules, settings))),
     )
 
 
@@ -143,13 +127,14 @@ def _findings(
     }
     if database is not None:
         rules["its tables"] = lambda: database.check(subject)
+    told = set()
     for what, rule in rules.items():
         try:
             yield from list(rule())
         except Exception as error:  # one factory must not hide what is wrong with the others
-            if not (isinstance(error, ReuseError) and what != "its key"):
-                place = places.of(subject.factory)
-                yield _not_audited(subject.name, place, what, error)
+            if str(error) not in told:  # as each rule finds it that comes upon it
+                told.add(str(error))
+                yield _not_audited(subject.name, places.of(subject.factory), what, error)
 
 
 def _not_audited(factory: object, place: Place, what: str, error: Exception) -> Finding:

@@ -28,15 +28,18 @@ def check(subject: Subject) -> Iterator[Finding]:
         reason, _, remedy = error.message.partition(". ")
         yield subject.finding("FR106", _shown(subject), f"{reason}.", remedy, at=_line(subject))
         return
+    settled = subject.where_columns  # which fails where each call would
     if subject.on is None:
         if subject.declared_here and not subject.unique and not _all_unique(subject):
             yield _no_key(subject, f"{subject.model} has no unique constraint or index")
         return
     for names, key in zip(subject.on, keys):
-        yield from _check_key(subject, names, key)
+        yield from _check_key(subject, names, key, settled)
 
 
-def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[Finding]:
+def _check_key(
+    subject: Subject, names: tuple[str, ...], key: Key, settled: Columns
+) -> Iterator[Finding]:
     columns = _columns(key)
     unique = {_columns(each): each for each in _all_unique(subject, primary=True)}
     if not columns or columns in _primary_keys(subject):
@@ -55,7 +58,7 @@ def _check_key(subject: Subject, names: tuple[str, ...], key: Key) -> Iterator[F
         yield _separate(subject, names, [unique[each] for each in inside])
     elif inside:
         yield _too_wide(subject, names, columns, inside[0], unique[inside[0]])
-    elif around and not around[0] - columns <= subject.where_columns:
+    elif around and not around[0] - columns <= settled:
         yield _too_narrow(subject, names, columns, around[0], unique[around[0]])
     elif not around and not _has_opaque_index(subject):
         yield _unconstrained(subject, names)
