@@ -17,6 +17,11 @@ import backends
 from factory_reuse import MismatchError, _chunk, _direct, _options, _row
 from factory_reuse._builders import FindBuilder
 
+# pytest run inside a test forgets the modules that it was the first to import, and a second copy of
+# this one would have other classes.
+with contextlib.suppress(ImportError):  # without greenlet
+    import sqlalchemy.ext.asyncio  # noqa: F401
+
 # Projects of their own, whose conftest is another one.
 collect_ignore = ["plugin_suite", "xdist_suite"]
 
